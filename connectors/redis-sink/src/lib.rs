@@ -1,0 +1,1 @@
+//! Running counts in Redis, exactly once

@@ -1,0 +1,1 @@
+//! Count key templates and coalesced increments: no I/O

@@ -1,0 +1,1 @@
+//! Conformance suite, fault wrappers and test servers

@@ -1,0 +1,261 @@
+//! The one loop: pull a batch, transform it, write it with its position.
+//!
+//! ```text
+//! next ─▶ Assigned ─▶ sink.positions ─▶ source.resume
+//!      ─▶ Batch    ─▶ transform ─▶ dead letters ─▶ sink.write ─▶ source.committed
+//!      ─▶ Revoked  ─▶ sink.revoked
+//!      ─▶ End      ─▶ done
+//! ```
+//!
+//! It runs between a stream and its topic and between a topic and its sink. It holds no position
+//! of its own: whatever it forgets in a crash, the sink knows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use gristmill_record::{Batch, Lane, Reject};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    DeadLetters, LegStats, Sink, SinkError, Source, SourceError, SourceEvent, Status, Transform,
+    TransformError,
+};
+
+/// Misaligned writes in a row, without one that went well between, before the leg gives up: two
+/// consumers that believe they own a lane would else fight for ever.
+const MISALIGNED_MAX: u32 = 8;
+
+/// A source, a transform and a sink that run as one.
+pub struct Leg<S, T, K, D> {
+    /// The connector's name, for logs and for the stage of a sink's rejects.
+    pub name: String,
+    /// Where records come from.
+    pub source: S,
+    /// What happens to them.
+    pub transform: T,
+    /// Where they have their effect.
+    pub sink: K,
+    /// Where rejects go, unless the sink takes them.
+    pub dead_letters: D,
+    /// What the outside sees.
+    pub stats: Arc<LegStats>,
+}
+
+/// Why a leg ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum LegError {
+    /// The source cannot go on.
+    #[error("source: {0}")]
+    Source(String),
+    /// The transform cannot go on.
+    #[error("transform: {0}")]
+    Transform(#[from] TransformError),
+    /// The sink cannot go on.
+    #[error("sink: {0}")]
+    Sink(String),
+    /// Another copy took over.
+    #[error("fenced: {0}")]
+    Fenced(String),
+}
+
+/// A batch was written, or its lane was re-seeked and the batch will come again.
+enum Delivered {
+    Written,
+    Resumed,
+    Stopped,
+}
+
+impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
+    /// Run until the source ends, `stop` is cancelled or something fails for good. On `stop`, a
+    /// write that is under way is finished first; what was read ahead is dropped and read again
+    /// next time.
+    ///
+    /// # Errors
+    /// See [`LegError`]; the status holds the same reason.
+    pub async fn run(&mut self, stop: &CancellationToken) -> Result<(), LegError> {
+        let result = self.pump(stop).await;
+        self.source.close().await;
+        self.sink.close().await;
+        self.stats.set_status(match &result {
+            Ok(()) => Status::Ended,
+            Err(error) => Status::Failed(error.to_string()),
+        });
+        result
+    }
+
+    async fn pump(&mut self, stop: &CancellationToken) -> Result<(), LegError> {
+        let mut misaligned = 0;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                event = self.source.next() => event,
+            };
+            match event {
+                Ok(SourceEvent::Batch(batch)) => {
+                    LegStats::add(&self.stats.records_in, batch.records.len());
+                    LegStats::add(&self.stats.bytes_in, batch.records.bytes());
+                    let batch = self.transform.apply(batch)?;
+                    match self.deliver(batch, &mut misaligned, stop).await? {
+                        Delivered::Written => misaligned = 0,
+                        Delivered::Resumed => {}
+                        Delivered::Stopped => return Ok(()),
+                    }
+                }
+                Ok(SourceEvent::Assigned(lanes)) => {
+                    if !self.resume(&lanes, stop).await? {
+                        return Ok(());
+                    }
+                    self.running();
+                }
+                Ok(SourceEvent::Revoked(lanes)) => {
+                    self.sink.revoked(&lanes);
+                    self.dead_letters.revoked(&lanes);
+                    lanes
+                        .iter()
+                        .for_each(|lane| self.stats.clear_lag(lane.partition));
+                }
+                Ok(SourceEvent::End) => {
+                    tracing::info!(connector = self.name, "the source has ended");
+                    return Ok(());
+                }
+                Err(SourceError::Fatal(reason)) => return Err(LegError::Source(reason)),
+                Err(SourceError::Retry { after, reason }) => {
+                    if !self.wait(after, &reason, stop).await {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ask the sink where `lanes` are and send the source there. False if stopped meanwhile.
+    async fn resume(&mut self, lanes: &[Lane], stop: &CancellationToken) -> Result<bool, LegError> {
+        let positions = loop {
+            match self.sink.positions(lanes).await {
+                Ok(positions) => break positions,
+                Err(SinkError::Retry { after, reason }) => {
+                    if !self.wait(after, &reason, stop).await {
+                        return Ok(false);
+                    }
+                }
+                Err(SinkError::Fenced(reason)) => return Err(LegError::Fenced(reason)),
+                Err(error) => return Err(LegError::Sink(error.to_string())),
+            }
+        };
+        for lane in lanes {
+            let from = positions.get(lane).map(ToString::to_string);
+            tracing::debug!(connector = self.name, %lane, from, "resume");
+        }
+        loop {
+            match self.source.resume(lanes, &positions).await {
+                Ok(()) => return Ok(true),
+                Err(SourceError::Retry { after, reason }) => {
+                    if !self.wait(after, &reason, stop).await {
+                        return Ok(false);
+                    }
+                }
+                Err(SourceError::Fatal(reason)) => return Err(LegError::Source(reason)),
+            }
+        }
+    }
+
+    /// Write `batch`, whatever it takes.
+    async fn deliver(
+        &mut self,
+        mut batch: Batch,
+        misaligned: &mut u32,
+        stop: &CancellationToken,
+    ) -> Result<Delivered, LegError> {
+        loop {
+            match self.write(&batch).await {
+                Ok(()) => {
+                    self.written(&batch);
+                    return Ok(Delivered::Written);
+                }
+                Err(SinkError::Retry { after, reason }) => {
+                    if !self.wait(after, &reason, stop).await {
+                        return Ok(Delivered::Stopped);
+                    }
+                }
+                Err(SinkError::Reject(refused)) => reject(&mut batch, refused, &self.name),
+                Err(error @ SinkError::Misaligned { .. }) => {
+                    *misaligned += 1;
+                    if *misaligned > MISALIGNED_MAX {
+                        return Err(LegError::Sink(format!(
+                            "{error} ({MISALIGNED_MAX} times in a row: is the same consumer group \
+                             running twice on one partition?)"
+                        )));
+                    }
+                    tracing::warn!(connector = self.name, %error, "going back to the stored position");
+                    let lanes = [batch.lane];
+                    return Ok(if self.resume(&lanes, stop).await? {
+                        Delivered::Resumed
+                    } else {
+                        Delivered::Stopped
+                    });
+                }
+                Err(SinkError::Fenced(reason)) => return Err(LegError::Fenced(reason)),
+                Err(SinkError::Fatal(reason)) => return Err(LegError::Sink(reason)),
+            }
+        }
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        if !batch.rejects.is_empty() && !self.sink.takes_rejects() {
+            self.dead_letters.write(batch).await?;
+        }
+        self.sink.write(batch).await
+    }
+
+    fn written(&mut self, batch: &Batch) {
+        self.running();
+        LegStats::add(&self.stats.records_out, batch.records.len());
+        LegStats::add(&self.stats.rejected, batch.rejects.len());
+        LegStats::add(&self.stats.batches, 1);
+        if let Some(newest) = batch.records.iter().map(|record| record.timestamp_ms).max() {
+            self.stats.newest_ms.fetch_max(newest, Relaxed);
+        }
+        self.source.committed(&batch.lane, &batch.next);
+    }
+
+    fn running(&self) {
+        if self.stats.set_status(Status::Running) {
+            tracing::info!(connector = self.name, "running");
+        }
+    }
+
+    /// Wait out something that may pass. False if stopped meanwhile.
+    async fn wait(&self, after: Duration, reason: &str, stop: &CancellationToken) -> bool {
+        if self.stats.set_status(Status::Waiting(reason.to_owned())) {
+            tracing::warn!(connector = self.name, reason, "waiting");
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            () = tokio::time::sleep(after) => true,
+        }
+    }
+}
+
+/// Move the records that the sink refused from `batch.records` to `batch.rejects`.
+fn reject(batch: &mut Batch, refused: Vec<(usize, String)>, stage: &str) {
+    let mut refused = refused.into_iter().peekable();
+    let mut kept =
+        gristmill_record::Records::with_capacity(batch.records.len(), batch.records.bytes());
+    for (index, record) in batch.records.iter().enumerate() {
+        match refused.next_if(|(refused, _)| *refused == index) {
+            None => kept.push(record),
+            Some((_, reason)) => batch.rejects.push(Reject {
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.to_vec(),
+                stage: stage.to_owned(),
+                reason,
+            }),
+        }
+    }
+    batch.records = kept;
+}

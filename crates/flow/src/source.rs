@@ -1,0 +1,68 @@
+//! Where records come from.
+
+use std::future::Future;
+use std::time::Duration;
+
+use gristmill_record::{Batch, Lane, Position, Positions};
+
+/// Gives records of one or more lanes, in each lane's order.
+///
+/// Call order: [`next`](Self::next) yields [`SourceEvent::Assigned`] before any batch of a lane;
+/// the leg answers with one [`resume`](Self::resume) for those lanes; only then come their
+/// batches. A single-lane source assigns its lane first and never revokes it.
+pub trait Source: Send {
+    /// Wait for the next event. Cancel-safe: a dropped call loses nothing.
+    ///
+    /// # Errors
+    /// [`SourceError::Retry`] when calling again later may work; [`SourceError::Fatal`] otherwise.
+    fn next(&mut self) -> impl Future<Output = Result<SourceEvent, SourceError>> + Send;
+
+    /// Go on at `from` in each of `lanes`; a lane that `from` does not hold starts where the
+    /// source's configuration says. Called after an assignment, and again when the sink refused a
+    /// batch as misaligned: batches of these lanes that were read ahead are then dropped.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next); fatal where the position no longer exists.
+    fn resume(
+        &mut self,
+        lanes: &[Lane],
+        from: &Positions,
+    ) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// The effect of everything before `next` in `lane` is durable. For lag tools and for memory
+    /// that may now be freed; never blocks.
+    fn committed(&mut self, lane: &Lane, next: &Position);
+
+    /// Leave in order (commit a group's offsets, close connections). Not called after a crash, so
+    /// nothing may depend on it.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// What a source has to say.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// These lanes are ours from now on: answer with [`Source::resume`].
+    Assigned(Vec<Lane>),
+    /// These lanes are no longer ours; no batch of them follows.
+    Revoked(Vec<Lane>),
+    /// Records, or an empty batch that only moves the position.
+    Batch(Batch),
+    /// There will never be more (an SSE server answered 204).
+    End,
+}
+
+/// Why a source has nothing to give.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// May pass by itself (a broker that is down): the leg waits and calls again.
+    #[error("{reason}")]
+    Retry {
+        /// How long to wait.
+        after: Duration,
+        /// What is awaited, for the status line.
+        reason: String,
+    },
+    /// Will not pass: the leg ends with this reason, which names the remedy.
+    #[error("{0}")]
+    Fatal(String),
+}

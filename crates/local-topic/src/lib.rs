@@ -1,0 +1,1 @@
+//! Embedded topics and counts on disk, behind the same seams

@@ -1,0 +1,1 @@
+//! Generated recentchange events and an SSE server over them or a recording

@@ -1,0 +1,1 @@
+//! Plan to wired legs, supervision, statistics, shutdown

@@ -1,0 +1,1 @@
+//! Builds SmartModules to WASM from source, on demand

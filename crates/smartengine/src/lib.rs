@@ -1,0 +1,1 @@
+//! SmartModules on wasmtime: the only room with wasmtime
