@@ -1,3 +1,27 @@
-//! Development tasks.
+//! Development tasks: `cargo xtask VERB`. Each verb has a module of its own; this file only
+//! dispatches.
+#![allow(clippy::print_stdout, reason = "a command line tool")]
 
-fn main() {}
+mod cluster;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Gristmill's development tasks")]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// A real Kafka cluster and a Redis on loopback, for development and tests
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().verb {
+        Verb::Cluster(verb) => cluster::run(verb),
+    }
+}
