@@ -1,0 +1,63 @@
+-- Apply one batch of one partition: counts and next offset together, or nothing.
+--
+-- KEYS  1 hash of next offsets, 2 set of counted keys, 3.. keys to count
+-- ARGV  1 partition, 2 first offset ('' = none), 3 next offset, 4 '1' = no stored offset is fine,
+--       5.. increments, one for each key to count
+-- Returns {0} applied; {1, stored} or {1} refused, the stored offset differs;
+--         {2, index, reason, ...} refused, these keys (from 1) cannot be counted.
+--
+-- Redis does not roll back a script that fails midway. Hence everything that can be refused is
+-- looked at before the first change, and the changes come in the order in which a failure (an ACL
+-- that forbids a command) still does no harm.
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+if stored then
+  if stored ~= ARGV[2] then return {1, stored} end
+elseif ARGV[4] ~= '1' then
+  return {1}
+end
+
+-- Lua's numbers are exact up to 2^53 only, so 64-bit values are compared as text.
+local function problem(value, increment)
+  if type(value) == 'table' then return 'holds no string' end
+  if value == '0' then return nil end
+  local sign, digits = string.match(value, '^(%-?)([1-9]%d*)$')
+  if not digits then return 'holds no integer' end
+  if #digits < 19 then return nil end
+  -- 9223372036854775807 - increment; increments are far below 36854775807.
+  local limit = '9223372036854775808'
+  if sign == '' then
+    limit = '92233720' .. string.format('%011.0f', 36854775807 - increment)
+  end
+  if #digits > 19 then return 'holds no 64-bit integer' end
+  if digits > limit then return 'would overflow' end
+  return nil
+end
+
+local bad = {2}
+for i = 3, #KEYS do
+  local value = redis.pcall('GET', KEYS[i])
+  if value then
+    local reason = problem(value, tonumber(ARGV[i + 2]))
+    if reason then
+      bad[#bad + 1] = i - 2
+      bad[#bad + 1] = reason
+    end
+  end
+end
+if #bad > 1 then return bad end
+
+-- unpack() is bound by Lua's stack.
+for first = 3, #KEYS, 1000 do
+  redis.call('SADD', KEYS[2], unpack(KEYS, first, math.min(first + 999, #KEYS)))
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+for i = 3, #KEYS do
+  local done = redis.pcall('INCRBY', KEYS[i], ARGV[i + 2])
+  if type(done) == 'table' and done.err then
+    -- Forbidden, then on the first key: nothing is counted yet, so the offset goes back.
+    if i == 3 and ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
+    elseif i == 3 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+    return done
+  end
+end
+return {0}

@@ -1,0 +1,226 @@
+//! The `redis:` section and what can be wrong with it.
+
+use std::fmt;
+use std::time::Duration;
+
+use gristmill_counter::{KeyTemplate, TemplateError};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use serde::Deserialize;
+
+/// The connector's own section of its config; `Connector.toml` describes each key.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// The server, such as `redis://127.0.0.1:6379/0`.
+    pub url: String,
+    /// Template of the key that each record counts for.
+    #[serde(default = "default_count")]
+    pub count: String,
+    /// ACL user, instead of the URL's.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Password, instead of the URL's.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// Longest wait for a connection and for an answer.
+    #[serde(default = "default_timeout", with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+fn default_count() -> String {
+    "{value}".to_owned()
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+/// Shows no secret.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("url", &redacted(&self.url))
+            .field("count", &self.count)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+/// Why a section cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The URL.
+    #[error("url `{url}`: {reason}; expected redis://HOST:PORT/DB or unix:///path?db=DB")]
+    Url {
+        /// The URL without its credentials.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `rediss://` in a build without TLS.
+    #[error("url `{url}`: this build has no TLS; build with the feature `tls`, or use redis://")]
+    NoTls {
+        /// The URL without its credentials.
+        url: String,
+    },
+    /// The count key's template.
+    #[error("count `{count}`: {error}")]
+    Count {
+        /// The template.
+        count: String,
+        /// What is wrong with it.
+        error: TemplateError,
+    },
+    /// No time at all.
+    #[error("timeout is zero: try 5s")]
+    Timeout,
+    /// A pipeline or connector name that cannot stand in a Redis key.
+    #[error(
+        "name `{name}`: a pipeline and a connector need a name without `{{`, `}}`, `:` and `/`"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Config {
+    /// Where and as whom to connect.
+    pub(crate) fn connection(&self) -> Result<ConnectionInfo, ConfigError> {
+        if self.timeout.is_zero() {
+            return Err(ConfigError::Timeout);
+        }
+        let url = || redacted(&self.url);
+        let tls = self.url.starts_with("rediss:") || self.url.starts_with("valkeys:");
+        if tls && !cfg!(feature = "tls") {
+            return Err(ConfigError::NoTls { url: url() });
+        }
+        let info = self.url.as_str().into_connection_info();
+        let info = info.map_err(|error| ConfigError::Url {
+            url: url(),
+            reason: error.to_string(),
+        })?;
+        let mut settings = info.redis_settings().clone();
+        if let Some(username) = &self.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password);
+        }
+        Ok(info.set_redis_settings(settings))
+    }
+
+    /// The parsed count key.
+    pub(crate) fn template(&self) -> Result<KeyTemplate, ConfigError> {
+        KeyTemplate::parse(&self.count).map_err(|error| ConfigError::Count {
+            count: self.count.clone(),
+            error,
+        })
+    }
+}
+
+/// The server's address without credentials.
+pub(crate) fn address(addr: &ConnectionAddr, db: i64) -> String {
+    match addr {
+        ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{db}"),
+        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}/{db}"),
+        other => format!("unix://{other}?db={db}"),
+    }
+}
+
+/// A URL, parseable or not, without what may be a credential: everything between scheme and the
+/// last `@`, and the query.
+fn redacted(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    if scheme.is_empty() {
+        host.to_owned()
+    } else {
+        format!("{scheme}://{host}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> Config {
+        Config {
+            url: url.to_owned(),
+            count: default_count(),
+            username: None,
+            password: None,
+            timeout: default_timeout(),
+        }
+    }
+
+    #[test]
+    fn the_section_has_defaults_and_no_unknown_keys() {
+        let parsed: Config =
+            serde_json::from_str(r#"{"url":"redis://h","timeout":"250ms"}"#).unwrap();
+        assert_eq!(parsed.count, "{value}");
+        assert_eq!(parsed.timeout, Duration::from_millis(250));
+        let error =
+            serde_json::from_str::<Config>(r#"{"url":"redis://h","cuont":"x"}"#).unwrap_err();
+        assert!(error.to_string().contains("cuont"), "{error}");
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        for url in [
+            "redis://me:hunter2@host:1/0",
+            "redis://:hunter2@host:1",
+            "redis://me:hun@hunter2@host",
+            "me:hunter2@host",
+            "unix:///tmp/s.sock?pass=hunter2",
+            "http://me:hunter2@host",
+            "redis://me:hunter2@host:port/x",
+        ] {
+            let config = Config {
+                password: Some("hunter2".to_owned()),
+                ..config(url)
+            };
+            assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+            match config.connection() {
+                Ok(info) => assert!(!address(info.addr(), 0).contains("hunter2")),
+                Err(error) => assert!(!error.to_string().contains("hunter2"), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_value() {
+        let error = config("http://host").connection().unwrap_err().to_string();
+        assert!(error.starts_with("url `http://host`: "), "{error}");
+        let zero = Config {
+            timeout: Duration::ZERO,
+            ..config("redis://h")
+        };
+        assert_eq!(zero.connection().unwrap_err(), ConfigError::Timeout);
+        let count = Config {
+            count: "{valeu}".to_owned(),
+            ..config("redis://h")
+        };
+        let error = count.template().unwrap_err().to_string();
+        assert!(error.contains("did you mean `{value}`"), "{error}");
+    }
+
+    #[test]
+    fn own_credentials_replace_the_urls() {
+        let config = Config {
+            username: Some("a".to_owned()),
+            password: Some("b".to_owned()),
+            ..config("redis://x:y@h:7/3")
+        };
+        let info = config.connection().unwrap();
+        assert_eq!(info.redis_settings().username(), Some("a"));
+        assert_eq!(info.redis_settings().password(), Some("b"));
+        assert_eq!(
+            address(info.addr(), info.redis_settings().db()),
+            "redis://h:7/3"
+        );
+    }
+}

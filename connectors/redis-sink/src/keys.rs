@@ -1,0 +1,80 @@
+//! The sink's own keys in Redis.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `gristmill:{wikipedia/type-counts}:offsets:<topic>` | hash | partition → next offset |
+//! | `gristmill:{wikipedia/type-counts}:keys` | set | every key that was counted |
+//!
+//! On Redis Cluster all keys of a script must share a slot. Where the count template has a hash tag
+//! (`{{wiki}}:{value}`), the own keys take it over: `gristmill:{wiki}:wikipedia/type-counts:…`.
+
+use gristmill_counter::RESERVED_PREFIX;
+
+use crate::ConfigError;
+
+/// Names of the own keys of one connector.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn new(
+        pipeline: &str,
+        connector: &str,
+        hash_tag: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        for name in [pipeline, connector] {
+            if name.is_empty() || name.contains(['{', '}', ':', '/']) {
+                return Err(ConfigError::Name {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        let prefix = match hash_tag {
+            None => format!("{RESERVED_PREFIX}{{{pipeline}/{connector}}}"),
+            Some(tag) => format!("{RESERVED_PREFIX}{{{tag}}}:{pipeline}/{connector}"),
+        };
+        Ok(Self { prefix })
+    }
+
+    /// The hash of a topic's next offsets.
+    pub(crate) fn offsets(&self, topic: &str) -> String {
+        format!("{}:offsets:{topic}", self.prefix)
+    }
+
+    /// The set of counted keys.
+    pub(crate) fn index(&self) -> String {
+        format!("{}:keys", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_keys_are_reserved_and_share_the_templates_slot() {
+        let keys = Keys::new("wikipedia", "type-counts", None).unwrap();
+        assert_eq!(keys.index(), "gristmill:{wikipedia/type-counts}:keys");
+        assert_eq!(
+            keys.offsets("edits"),
+            "gristmill:{wikipedia/type-counts}:offsets:edits"
+        );
+        let tagged = Keys::new("wikipedia", "type-counts", Some("wiki")).unwrap();
+        assert_eq!(
+            tagged.index(),
+            "gristmill:{wiki}:wikipedia/type-counts:keys"
+        );
+        for key in [keys.index(), tagged.offsets("edits")] {
+            assert!(gristmill_counter::check_key(key.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn names_cannot_collide() {
+        for (pipeline, connector) in [("a/b", "c"), ("a", "b:c"), ("", "c"), ("a", "{b}")] {
+            assert!(Keys::new(pipeline, connector, None).is_err());
+        }
+    }
+}

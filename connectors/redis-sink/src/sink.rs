@@ -1,0 +1,265 @@
+//! The sink: coalesce, one script call, and what its answer means.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use gristmill_counter::Coalescer;
+use gristmill_flow::{Connector, LegStats, Sink, SinkError};
+use gristmill_record::{Batch, Lane, Position, Positions};
+
+use crate::keys::Keys;
+use crate::link::{Link, is_answer};
+use crate::script::{Answer, Apply, By, answer, offset};
+use crate::{Config, ConfigError};
+
+/// Counts the records of a topic in Redis, exactly once.
+pub struct RedisSink {
+    connector: String,
+    link: Link,
+    keys: Keys,
+    coalescer: Coalescer,
+    /// Next offset of each lane as this sink last read or wrote it. A lane in here that Redis knows
+    /// nothing of was flushed.
+    known: HashMap<Lane, i64>,
+    /// Batches (first and next offset) whose outcome nobody told us.
+    unsure: HashMap<Lane, (Option<i64>, i64)>,
+    policy_checked: bool,
+}
+
+impl Connector for RedisSink {
+    const TYPE: &'static str = "redis-sink";
+    const SPEC: &'static str = include_str!("../Connector.toml");
+    type Config = Config;
+}
+
+impl RedisSink {
+    /// A sink for `connector` of `pipeline`, which name its keys in Redis: a second life under the
+    /// same names goes on where the first one stopped. Connects at its first use.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn new(
+        pipeline: &str,
+        connector: &str,
+        config: Config,
+        stats: Arc<LegStats>,
+    ) -> Result<Self, ConfigError> {
+        let template = config.template()?;
+        Ok(Self {
+            connector: connector.to_owned(),
+            keys: Keys::new(pipeline, connector, template.hash_tag())?,
+            link: Link::new(connector, &config, stats)?,
+            coalescer: Coalescer::new(template),
+            known: HashMap::new(),
+            unsure: HashMap::new(),
+            policy_checked: false,
+        })
+    }
+
+    /// Call the script for the coalesced batch.
+    async fn apply(
+        &mut self,
+        lane: &Lane,
+        from: Option<i64>,
+        next: i64,
+    ) -> Result<Answer, SinkError> {
+        let call = Apply {
+            keys: &self.keys,
+            lane,
+            from,
+            next,
+            first: !self.known.contains_key(lane),
+            increments: self.coalescer.increments(),
+        };
+        let mut result = self.link.query(&call.command(By::Sha)).await;
+        if result.as_ref().is_err_and(|e| e.code() == Some("NOSCRIPT")) {
+            result = self.link.query(&call.command(By::Source)).await;
+        }
+        match result {
+            Ok(value) => answer(value).map_err(|reason| {
+                let offsets = self.keys.offsets(&lane.topic);
+                SinkError::Fatal(format!("{lane}: {reason} (`{offsets}` in Redis)"))
+            }),
+            Err(error) => {
+                if !is_answer(&error) {
+                    self.unsure.insert(lane.clone(), (from, next));
+                }
+                Err(self.link.explain(&error))
+            }
+        }
+    }
+
+    /// The records that count for keys which Redis cannot count.
+    fn uncountable(&mut self, batch: &Batch, keys: Vec<(usize, String)>) -> SinkError {
+        let increments: Vec<&[u8]> = self.coalescer.increments().map(|(key, _)| key).collect();
+        let reasons: HashMap<Vec<u8>, String> = keys
+            .into_iter()
+            .filter_map(|(index, reason)| {
+                let key = *increments.get(index)?;
+                let reason = format!("the Redis key `{}` {reason}", key.escape_ascii());
+                Some((key.to_vec(), reason))
+            })
+            .collect();
+        let refused = self
+            .coalescer
+            .records_where(batch, |key| reasons.get(key).cloned());
+        SinkError::Reject(refused)
+    }
+
+    /// Counts are wrong without notice if Redis may evict them.
+    async fn check_policy(&mut self) {
+        if std::mem::replace(&mut self.policy_checked, true) {
+            return;
+        }
+        let mut cmd = redis::cmd("CONFIG");
+        cmd.arg("GET").arg("maxmemory-policy");
+        // Managed servers forbid CONFIG; then there is nothing to say.
+        let Ok(value) = self.link.query(&cmd).await else {
+            return;
+        };
+        let policy = redis::from_redis_value::<BTreeMap<String, String>>(value)
+            .ok()
+            .and_then(|mut map| map.remove("maxmemory-policy"));
+        if let Some(policy) =
+            policy.filter(|policy| policy != "noeviction" && !policy.starts_with("volatile-"))
+        {
+            tracing::warn!(
+                connector = self.connector,
+                policy,
+                "Redis may evict counts when memory is short: set maxmemory-policy noeviction"
+            );
+        }
+    }
+}
+
+impl Sink for RedisSink {
+    async fn positions(&mut self, lanes: &[Lane]) -> Result<Positions, SinkError> {
+        let mut by_topic: BTreeMap<&Arc<str>, Vec<&Lane>> = BTreeMap::new();
+        for lane in lanes {
+            by_topic.entry(&lane.topic).or_default().push(lane);
+        }
+        let mut positions = Positions::new();
+        for (topic, lanes) in by_topic {
+            let mut cmd = redis::cmd("HMGET");
+            let key = self.keys.offsets(topic);
+            cmd.arg(&key);
+            for lane in &lanes {
+                cmd.arg(lane.partition);
+            }
+            let value = self.link.query(&cmd).await;
+            let stored =
+                value.and_then(|value| Ok(redis::from_redis_value::<Vec<Option<Vec<u8>>>>(value)?));
+            let stored = stored.map_err(|error| self.link.explain(&error))?;
+            for (lane, stored) in lanes.into_iter().zip(stored) {
+                let Some(text) = stored else {
+                    if let Some(known) = self.known.remove(lane) {
+                        tracing::warn!(
+                            connector = self.connector, %lane, known,
+                            "Redis was flushed: its counts and position are gone, counting again \
+                             from the configured start"
+                        );
+                    }
+                    continue;
+                };
+                let next = offset(&text).ok_or_else(|| {
+                    SinkError::Fatal(format!(
+                        "{lane}: the stored offset `{}` in `{key}` is no number: restore or delete \
+                         the key",
+                        text.escape_ascii()
+                    ))
+                })?;
+                self.known.insert(lane.clone(), next);
+                positions.insert(lane.clone(), Position::Offset(next));
+            }
+        }
+        self.check_policy().await;
+        Ok(positions)
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let lane = &batch.lane;
+        let (from, next) = bounds(batch)?;
+        self.coalescer.count(batch);
+        let refused = self.coalescer.refused();
+        if !refused.is_empty() {
+            let refused = refused.iter().map(|r| (r.index, r.reason.to_string()));
+            return Err(SinkError::Reject(refused.collect()));
+        }
+        match self.apply(lane, from, next).await? {
+            Answer::Applied => {}
+            Answer::Stored(Some(stored))
+                if stored == next && self.unsure.get(lane) == Some(&(from, next)) =>
+            {
+                tracing::info!(connector = self.connector, %lane, next, "the batch in doubt was applied");
+            }
+            Answer::Stored(stored) => {
+                self.unsure.remove(lane);
+                return Err(SinkError::Misaligned {
+                    lane: lane.clone(),
+                    stored: stored.map(Position::Offset),
+                    reason: misaligned(from, stored).to_owned(),
+                });
+            }
+            Answer::Uncountable(keys) => return Err(self.uncountable(batch, keys)),
+        }
+        self.unsure.remove(lane);
+        self.known.insert(lane.clone(), next);
+        Ok(())
+    }
+
+    fn revoked(&mut self, lanes: &[Lane]) {
+        for lane in lanes {
+            self.known.remove(lane);
+            self.unsure.remove(lane);
+        }
+    }
+}
+
+/// First and next offset of a batch.
+fn bounds(batch: &Batch) -> Result<(Option<i64>, i64), SinkError> {
+    let bounds = match (&batch.from, &batch.next) {
+        (None, Position::Offset(next)) => Some((None, *next)),
+        (Some(Position::Offset(from)), Position::Offset(next)) => Some((Some(*from), *next)),
+        _ => None,
+    };
+    let (from, next) = bounds.ok_or_else(|| {
+        SinkError::Fatal(format!(
+            "{}: positions are no offsets; count from a topic, not from a stream",
+            batch.lane
+        ))
+    })?;
+    // A batch that does not move the position could be applied twice.
+    if from.is_some_and(|from| from > next || from == next && !batch.records.is_empty()) {
+        return Err(SinkError::Fatal(format!(
+            "{}: a batch with {} records goes from {from:?} to {next}",
+            batch.lane,
+            batch.records.len()
+        )));
+    }
+    Ok((from, next))
+}
+
+fn misaligned(from: Option<i64>, stored: Option<i64>) -> &'static str {
+    match (from, stored) {
+        (_, None) => {
+            "Redis was flushed: its counts and position are gone, counting starts again where the \
+             consumer is configured to"
+        }
+        (Some(from), Some(stored)) if stored < from => {
+            "Redis lost its newest writes or was restored from an older dump; counts and position \
+             went back together, so the records from there on are counted again"
+        }
+        _ => {
+            "someone else went on with this partition: it was reassigned, or the pipeline runs twice"
+        }
+    }
+}
+
+impl std::fmt::Debug for RedisSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSink")
+            .field("connector", &self.connector)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
