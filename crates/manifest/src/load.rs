@@ -1,0 +1,367 @@
+//! From text to [`Manifest`]: parse, override, fill in, check, lower; every mistake on the way.
+
+use std::collections::BTreeSet;
+
+use crate::check::{self, At, Report};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::model::Manifest;
+use crate::overrides::{self, Override};
+use crate::schema::{Additional, Schema};
+use crate::source::{Sources, Span};
+use crate::spec::ConnectorSpec;
+use crate::tree::{Node, Value};
+use crate::vars::{self, Piece, Variables};
+use crate::{core, lower, rules, yaml};
+
+impl Manifest {
+    /// Reads a manifest: a `pipeline.yaml`, or a single connector config as the whole file.
+    ///
+    /// `file_name` is what messages call the file; `overrides` are applied in order, after parsing
+    /// and before everything else; `vars` is asked for each variable that the text uses.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once and in the order of the text. On success the warnings
+    /// come with the manifest.
+    pub fn load(
+        file_name: &str,
+        text: &str,
+        specs: &[ConnectorSpec],
+        overrides: &[Override],
+        vars: &dyn Variables,
+    ) -> Result<(Self, Vec<Diagnostic>), Diagnostics> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut sources = Sources::new(file_name, text);
+        let (root, mistakes) = yaml::parse(Span::FILE, text);
+        // All sources are known before the first place in them is shown.
+        let numbered: Vec<(usize, &Override)> = overrides
+            .iter()
+            .map(|each| (sources.add_override(each.text()), each))
+            .collect();
+        let sources = sources;
+        let mut report = Report::new(&sources);
+        for mistake in mistakes {
+            let error = report.error(mistake.span, "", mistake.message);
+            error.help = mistake.help;
+            error.secondary = mistake
+                .secondary
+                .map(|(span, note)| sources.label(span, Some(note)));
+        }
+        let Some(mut root) = root else {
+            if !report.has_errors() {
+                let whole = Span::new(Span::FILE, 0, 0);
+                let error = report.error(whole, "", format!("{file_name} is empty"));
+                error.help("start from the shipped pipeline.yaml");
+            }
+            return Err(Diagnostics(report.finish()));
+        };
+        if root.map().is_none() {
+            let error = report.error(root.span, "", "a manifest is a mapping of keys to values");
+            error.help(format!("start with `apiVersion: {}`", core::API_VERSION));
+            return Err(Diagnostics(report.finish()));
+        }
+        for (source, each) in numbered {
+            overrides::apply(&mut root, each, source, specs, &mut report);
+        }
+        let mut secrets = BTreeSet::new();
+        fill_in(&mut root, specs, vars, &mut report, &mut secrets);
+        check_schema(&root, specs, &mut report);
+        rules::check(&root, specs, &mut report);
+        if report.has_errors() {
+            return Err(Diagnostics(report.finish()));
+        }
+        let manifest = lower::manifest(&root, specs, secrets, &sources);
+        check_sections(&manifest, &root, specs, &mut report);
+        if report.has_errors() {
+            return Err(Diagnostics(report.finish()));
+        }
+        Ok((manifest, report.finish()))
+    }
+
+    /// As [`Manifest::load`], from bytes.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`]; and if the bytes are not UTF-8.
+    pub fn load_bytes(
+        file_name: &str,
+        bytes: &[u8],
+        specs: &[ConnectorSpec],
+        overrides: &[Override],
+        vars: &dyn Variables,
+    ) -> Result<(Self, Vec<Diagnostic>), Diagnostics> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::load(file_name, text, specs, overrides, vars),
+            Err(error) => {
+                let good = String::from_utf8_lossy(bytes);
+                let sources = Sources::new(file_name, &good);
+                let mut report = Report::new(&sources);
+                let at = error.valid_up_to();
+                let byte = bytes.get(at).copied().unwrap_or_default();
+                let message = format!("the file is not UTF-8: byte 0x{byte:02x} at {at}");
+                let error = report.error(Span::new(Span::FILE, at, at + 1), "", message);
+                error.help("save it as UTF-8");
+                Err(Diagnostics(report.finish()))
+            }
+        }
+    }
+}
+
+/// Whether the file is one connector config and not a pipeline: it has no list of connectors, and
+/// its `meta` says what it is.
+pub(crate) fn is_single(root: &Node) -> bool {
+    root.get("connectors").is_none() && root.at(&["meta", "type"]).is_some()
+}
+
+/// The connectors of the file with their places in the tree.
+pub(crate) fn connectors(root: &Node) -> Vec<(At, &Node)> {
+    if is_single(root) {
+        return vec![(At::root(), root)];
+    }
+    let Some(entry) = root.map().and_then(|map| map.entry("connectors")) else {
+        return Vec::new();
+    };
+    let at = At::root().key(entry);
+    let items = entry.node.list().unwrap_or_default();
+    let each = items.iter().enumerate();
+    each.map(|(index, item)| (at.item(index), item)).collect()
+}
+
+/// The spec of a connector's `meta.type`.
+pub(crate) fn spec_of<'a>(
+    connector: &Node,
+    specs: &'a [ConnectorSpec],
+) -> Option<&'a ConnectorSpec> {
+    let kind = connector.at(&["meta", "type"])?.text()?;
+    specs.iter().find(|spec| spec.name == kind)
+}
+
+fn check_schema(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_>) {
+    let single = is_single(root);
+    if !single {
+        check::check(root, &core::pipeline(), &At::root(), report);
+    }
+    for (at, connector) in connectors(root) {
+        let schema = core::connector(specs, spec_of(connector, specs), single);
+        let mut at = at;
+        if !single {
+            "connector".clone_into(&mut at.name);
+        }
+        check::check(connector, &schema, &at, report);
+    }
+}
+
+/// What a schema cannot say: the connectors' own checks.
+fn check_sections(
+    manifest: &Manifest,
+    root: &Node,
+    specs: &[ConnectorSpec],
+    report: &mut Report<'_>,
+) {
+    for ((at, node), connector) in connectors(root).iter().zip(&manifest.connectors) {
+        let Some(spec) = spec_of(node, specs) else {
+            continue;
+        };
+        let Some(Err(what)) = spec.check.map(|check| check(connector.section.value())) else {
+            continue;
+        };
+        let entry = node.map().and_then(|map| map.entry(&spec.section));
+        let span = entry.map_or(node.span, |entry| entry.key_span);
+        let path = entry.map_or_else(|| at.path.clone(), |entry| at.key(entry).path);
+        let what = manifest.redactions.apply(&what);
+        report.error(span, &path, format!("`{}`: {what}", spec.section));
+    }
+}
+
+struct Filler<'a, 'b> {
+    vars: &'a dyn Variables,
+    /// Names that may be used here.
+    declared: BTreeSet<String>,
+    /// Where to declare one.
+    declare_in: &'static str,
+    secrets: &'a mut BTreeSet<String>,
+    report: &'a mut Report<'b>,
+}
+
+/// Fills variables into every text value. Names in the pipeline's `meta.secrets` serve the whole
+/// file, those in a connector's only the connector.
+fn fill_in(
+    root: &mut Node,
+    specs: &[ConnectorSpec],
+    vars: &dyn Variables,
+    report: &mut Report<'_>,
+    secrets: &mut BTreeSet<String>,
+) {
+    let single = is_single(root);
+    let shared = vars::declared(root.get("meta"));
+    let pipeline = if single {
+        core::connector(specs, spec_of(root, specs), true)
+    } else {
+        core::pipeline()
+    };
+    let Value::Map(map) = &mut root.value else {
+        return;
+    };
+    for entry in &mut map.entries {
+        let at = At::root().key(entry);
+        if entry.key == "connectors" && !single {
+            let Value::List(items) = &mut entry.node.value else {
+                continue;
+            };
+            for (index, item) in items.iter_mut().enumerate() {
+                let mut declared = vars::declared(item.get("meta"));
+                declared.extend(shared.iter().cloned());
+                let schema = core::connector(specs, spec_of(item, specs), false);
+                let declare_in = "the connector's `meta`";
+                let mut filler = Filler {
+                    vars,
+                    declared,
+                    declare_in,
+                    secrets,
+                    report,
+                };
+                filler.node(item, Some(&schema), false, &at.item(index));
+            }
+            continue;
+        }
+        let (declared, declare_in) = (shared.clone(), "`meta`");
+        let mut filler = Filler {
+            vars,
+            declared,
+            declare_in,
+            secrets,
+            report,
+        };
+        filler.node(&mut entry.node, pipeline.child(&entry.key), false, &at);
+    }
+}
+
+impl Filler<'_, '_> {
+    /// `secret` says whether secrets are allowed here: below a schema that allows them, or where
+    /// the schema is not known.
+    fn node(&mut self, node: &mut Node, schema: Option<&Schema>, secret: bool, at: &At) {
+        let secret = secret || schema.is_none_or(|schema| schema.secrets);
+        match &mut node.value {
+            Value::Map(map) => {
+                for entry in &mut map.entries {
+                    let open = schema.is_some_and(|schema| schema.additional == Additional::Any);
+                    let child = schema.and_then(|schema| schema.child(&entry.key));
+                    let at = at.key(entry);
+                    self.node(
+                        &mut entry.node,
+                        child,
+                        secret || (open && child.is_none()),
+                        &at,
+                    );
+                }
+            }
+            Value::List(items) => {
+                let each = schema.and_then(|schema| schema.items.as_deref());
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.node(item, each, secret, &at.item(index));
+                }
+            }
+            Value::Text(filled) => {
+                let written = filled.text.clone();
+                match vars::pieces(&written) {
+                    Ok(None) => {}
+                    Ok(Some(pieces)) => {
+                        let mut text = String::new();
+                        for piece in pieces {
+                            let value = match piece {
+                                Piece::Text(piece) => Some(piece.to_owned()),
+                                Piece::Env(name) => self.env(name, node.span, at),
+                                Piece::Secret(name) => {
+                                    filled.secret = true;
+                                    self.secret(name, secret, node.span, at)
+                                }
+                            };
+                            text.push_str(value.as_deref().unwrap_or_default());
+                        }
+                        filled.text = text;
+                        filled.written = Some(written);
+                    }
+                    Err((what, help)) => {
+                        self.report.error(node.span, &at.path, what).help(help);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn env(&mut self, name: &str, span: Span, at: &At) -> Option<String> {
+        let value = self.vars.env(name);
+        match &value {
+            None => {
+                let message = format!("the environment variable `{name}` is not set");
+                self.report
+                    .error(span, &at.path, message)
+                    .help(format!("set it: `export {name}=…`"));
+            }
+            // Passwords come by the environment as well.
+            Some(value) if sounds_secret(name) => {
+                self.secrets.insert(value.clone());
+            }
+            Some(_) => {}
+        }
+        value
+    }
+
+    fn secret(&mut self, name: &str, allowed: bool, span: Span, at: &At) -> Option<String> {
+        if !allowed {
+            let message = format!(
+                "a secret cannot be part of `{}`: it shows in logs and metrics",
+                at.name
+            );
+            let error = self.report.error(span, &at.path, message);
+            error.help(
+                "secrets may stand in a connector's section, in `with` and in `kafka.properties`",
+            );
+            return None;
+        }
+        if !self.declared.contains(name) {
+            let message = format!("the secret `{name}` is not declared");
+            let near = crate::text::nearest(name, &self.declared).map(str::to_owned);
+            let error = self.report.error(span, &at.path, message);
+            match near {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error.help(format!(
+                    "add `secrets: [{{name: {name}}}]` to {}",
+                    self.declare_in
+                )),
+            };
+            return None;
+        }
+        match self.vars.secret(name) {
+            Ok(Some(value)) => {
+                self.secrets.insert(value.clone());
+                Some(value)
+            }
+            Ok(None) => {
+                let message = format!("the secret `{name}` has no value");
+                let error = self.report.error(span, &at.path, message);
+                error.help(format!("give it in the secrets file, in the secrets directory or as the environment variable `{name}`"));
+                None
+            }
+            Err(why) => {
+                let message = format!("the secret `{name}` cannot be read: {why}");
+                self.report.error(span, &at.path, message);
+                None
+            }
+        }
+    }
+}
+
+/// Whether a name says that its value should not be shown.
+pub(crate) fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let words = [
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "credential",
+    ];
+    words.iter().any(|word| name.contains(word))
+}

@@ -1,0 +1,166 @@
+//! Rules between values: names that must be distinct, topics that must be declared.
+
+use std::collections::BTreeMap;
+
+use crate::check::{At, Report};
+use crate::load::{connectors, is_single, spec_of};
+use crate::lower::brokers;
+use crate::source::Span;
+use crate::spec::{ConnectorSpec, Direction};
+use crate::text::{nearest, quote};
+use crate::tree::Node;
+
+pub(crate) fn check(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_>) {
+    distinct_names(root, report);
+    declared_topics(root, report);
+    shared_groups(root, specs, report);
+    versions(root, specs, report);
+    replication(root, report);
+}
+
+/// `meta.<key>` of a connector, if it is a text: its place and value.
+fn meta<'a>(at: &At, connector: &'a Node, key: &str) -> Option<(Span, String, &'a str)> {
+    let node = connector.at(&["meta", key])?;
+    let dot = if at.path.is_empty() { "" } else { "." };
+    Some((
+        node.span,
+        format!("{}{dot}meta.{key}", at.path),
+        node.text()?,
+    ))
+}
+
+fn distinct_names(root: &Node, report: &mut Report<'_>) {
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for (at, connector) in connectors(root) {
+        let Some((span, path, name)) = meta(&at, connector, "name") else {
+            continue;
+        };
+        if let Some(first) = seen.get(name) {
+            let first = report.sources.label(*first, Some("first here".to_owned()));
+            let error = report.error(
+                span,
+                &path,
+                format!("two connectors are called {}", quote(name)),
+            );
+            error.secondary = Some(first);
+            error.help("give each connector a name of its own: positions and logs go by it");
+        } else {
+            seen.insert(name, span);
+        }
+    }
+}
+
+fn declared_topics(root: &Node, report: &mut Report<'_>) {
+    let topics = root.get("topics");
+    // A connector config by itself names a topic that somebody else declares.
+    if is_single(root) && topics.is_none() {
+        return;
+    }
+    let declared = topics.and_then(Node::map);
+    let names = || {
+        declared
+            .into_iter()
+            .flat_map(|map| map.entries.iter().map(|entry| entry.key.as_str()))
+    };
+    for (at, connector) in connectors(root) {
+        let Some((span, path, topic)) = meta(&at, connector, "topic") else {
+            continue;
+        };
+        if names().any(|name| name == topic) {
+            continue;
+        }
+        let error = report.error(
+            span,
+            &path,
+            format!("the topic {} is not declared", quote(topic)),
+        );
+        if let Some(near) = nearest(topic, names()) {
+            error.help(format!("did you mean `{near}`?"));
+        } else {
+            error.help(format!(
+                "declare it under `topics`: `{topic}: {{partitions: 3}}`"
+            ));
+        }
+    }
+}
+
+fn shared_groups(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_>) {
+    let mut seen: BTreeMap<(String, String), Span> = BTreeMap::new();
+    for (at, connector) in connectors(root) {
+        if spec_of(connector, specs).is_none_or(|spec| spec.direction == Direction::Source) {
+            continue;
+        }
+        let Some((_, _, topic)) = meta(&at, connector, "topic") else {
+            continue;
+        };
+        let Some((named, path, name)) = meta(&at, connector, "name") else {
+            continue;
+        };
+        let id = connector.at(&["meta", "consumer", "id"]);
+        let (span, group) = match id.and_then(|id| Some((id.span, id.text()?))) {
+            Some(id) => id,
+            None => (named, name),
+        };
+        let key = (topic.to_owned(), group.to_owned());
+        if let Some(first) = seen.get(&key) {
+            let first = report.sources.label(*first, Some("first here".to_owned()));
+            let message = format!(
+                "two sinks of the topic {} share the consumer group {}",
+                quote(topic),
+                quote(group)
+            );
+            let warning = report.warning(span, &path, message);
+            warning.secondary = Some(first);
+            warning.help("each record reaches only one of them; give each its own `consumer.id` if both need all");
+        } else {
+            seen.insert(key, span);
+        }
+    }
+}
+
+fn versions(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_>) {
+    for (at, connector) in connectors(root) {
+        let Some(spec) = spec_of(connector, specs) else {
+            continue;
+        };
+        let Some((span, path, version)) = meta(&at, connector, "version") else {
+            continue;
+        };
+        if version != spec.version {
+            let message = format!(
+                "{} is asked for in version {}, it has {}",
+                spec.name,
+                quote(version),
+                quote(&spec.version)
+            );
+            report
+                .warning(span, &path, message)
+                .help(format!("write `version: {}`", spec.version));
+        }
+    }
+}
+
+/// Only a warning: `brokers` need not name them all.
+fn replication(root: &Node, report: &mut Report<'_>) {
+    let brokers = brokers(root.at(&["kafka", "brokers"])).len();
+    let Some(topics) = root.get("topics").and_then(Node::map) else {
+        return;
+    };
+    for entry in &topics.entries {
+        let Some(node) = entry.node.get("replication-factor") else {
+            continue;
+        };
+        let Some(copies) = node.int() else { continue };
+        if brokers > 0 && copies > brokers as i128 {
+            let path = format!("topics.{}.replication-factor", entry.key);
+            let one = if brokers == 1 {
+                "broker is"
+            } else {
+                "brokers are"
+            };
+            let message = format!("{copies} copies of each partition, and {brokers} {one} named");
+            report.warning(node.span, &path, message)
+                .help("the cluster refuses the topic if it has fewer brokers than copies; name them all, or ask for fewer");
+        }
+    }
+}

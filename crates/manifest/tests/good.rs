@@ -1,0 +1,100 @@
+//! Manifests that are right, and what becomes of them.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PIPELINE, load, specs};
+use gristmill_manifest::{Delivery, Direction, Manifest, NoVariables, Start};
+
+#[test]
+fn the_main_job() {
+    let (manifest, warnings) = load(PIPELINE).unwrap_or_else(|e| panic!("{}", e.render(false)));
+    assert_eq!(warnings, []);
+    assert_eq!(manifest.name, "wikipedia");
+    assert_eq!(manifest.kafka.brokers.len(), 3);
+    let topic = &manifest.topics["wikipedia-edits"];
+    assert_eq!((topic.partitions, topic.replication_factor), (3, Some(3)));
+    let source = manifest.connector("recentchange").unwrap();
+    assert_eq!(source.direction, Direction::Source);
+    assert_eq!(source.delivery, Delivery::ExactlyOnce);
+    assert_eq!(source.section.value()["rewind"], "1m");
+    assert_eq!(source.section.value()["drop"]["/meta/domain"], "canary");
+    let sink = manifest.connector("type-counts").unwrap();
+    assert_eq!(sink.consumer.id, "wikipedia-consumer");
+    assert_eq!(sink.consumer.start, Start::Beginning);
+    assert_eq!(sink.transforms[0].uses, "extract-type@0.1.0");
+    assert_eq!(&*sink.transforms[0].with["field"], "type");
+    assert_eq!((sink.span.line, sink.span.column), (28, 5));
+}
+
+#[test]
+fn the_shipped_pipeline_is_the_one_tested_here() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipeline.yaml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+}
+
+#[test]
+fn a_single_connector_config() {
+    let text = "
+apiVersion: 0.1.0
+meta: {name: counts, type: redis-sink, version: 0.1.0, topic: edits}
+transforms:
+  - uses: ./x.wasm
+    with: {limit: 10, ratio: 0.5, strict: true, name: null-ish}
+    lookback: {last: 10, age: 1h}
+    limits: {time: 500ms, memory: 64 MiB, output: 1048576}
+redis: {url: redis://h}
+kafka: {brokers: 'a:1, b:2'}
+";
+    let (manifest, _) = load(text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_eq!(manifest.name, "counts");
+    assert_eq!(manifest.topics["edits"].partitions, 1);
+    assert_eq!(manifest.kafka.brokers, ["a:1", "b:2"]);
+    let connector = &manifest.connectors[0];
+    assert_eq!(connector.consumer.id, "counts");
+    let transform = &connector.transforms[0];
+    assert_eq!(&*transform.with["limit"], "10");
+    assert_eq!(&*transform.with["ratio"], "0.5");
+    assert_eq!(&*transform.with["strict"], "true");
+    assert_eq!(transform.limits.time, Some(Duration::from_millis(500)));
+    assert_eq!(transform.limits.memory, Some(64 << 20));
+    assert_eq!(transform.limits.output, Some(1 << 20));
+    let lookback = transform.lookback.as_ref().unwrap();
+    assert_eq!(
+        (lookback.last, lookback.age),
+        (10, Some(Duration::from_secs(3600)))
+    );
+}
+
+#[test]
+fn anchors_in_an_extension_key() {
+    let text = PIPELINE.replace(
+        "topics:\n",
+        "x-shared:\n  - &url redis://127.0.0.1:6379/7\ntopics:\n",
+    );
+    let text = text.replace("url: redis://127.0.0.1:6379/0", "url: *url");
+    let (manifest, _) = load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_eq!(
+        manifest.connectors[1].section.value()["url"],
+        "redis://127.0.0.1:6379/7"
+    );
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark() {
+    let text = format!("\u{feff}{}", PIPELINE.replace('\n', "\r\n"));
+    let (manifest, _) = load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_eq!(manifest.connectors.len(), 2);
+}
+
+#[test]
+fn not_utf8() {
+    let errors = Manifest::load_bytes("p.yaml", b"a: b\nc: \xff", &specs(), &[], &NoVariables);
+    let text = errors.unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "p.yaml:2:4: error: the file is not UTF-8: byte 0xff at 8"
+    );
+}
