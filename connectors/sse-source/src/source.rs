@@ -1,0 +1,272 @@
+//! The [`Source`]: a lane, its resumption, and the task that reads it.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gristmill_flow::{Connector, LegStats, Source, SourceError, SourceEvent, TopicTail};
+use gristmill_record::{Lane, Position, Positions, RecordRef};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, ConfigError, Settings};
+use crate::dedupe::{Dedupe, Identity, Sighting};
+use crate::inspect::Inspector;
+use crate::lanes::Lanes;
+use crate::resume::{Token, stamp_ms};
+use crate::session::{Message, Session, Start, header};
+use crate::transport::Transport;
+
+/// An SSE stream as records of one lane, named after the connector.
+///
+/// Resumes at the stored position; with `rewind` and `dedupe` it reads the topic's tail first, so
+/// that events that come again are told from new ones. Connections that end are opened anew
+/// without the leg's noticing; a server that cannot be reached is tried for ever, and
+/// [`LegStats::status`] says so.
+pub struct SseSource<T> {
+    lane: Lane,
+    settings: Arc<Settings>,
+    inspector: Arc<Inspector>,
+    transport: Transport,
+    tail: T,
+    stats: Arc<LegStats>,
+    state: State,
+    now_ms: fn() -> i64,
+}
+
+enum State {
+    /// The lane is to be assigned.
+    New,
+    /// Assigned, and not resumed yet.
+    Assigned,
+    Running {
+        messages: mpsc::Receiver<Message>,
+        _task: Task,
+    },
+    Ended,
+    Failed(String),
+}
+
+/// Ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<T: TopicTail> SseSource<T> {
+    /// A source that opens nothing before it is resumed. `name` is the connector's, and that of
+    /// its lane; `tail` reads the topic that it writes to.
+    ///
+    /// # Errors
+    /// The first value in `config` that means nothing.
+    pub fn new(
+        name: Arc<str>,
+        config: Config,
+        tail: T,
+        stats: Arc<LegStats>,
+    ) -> Result<Self, ConfigError> {
+        let settings = Arc::new(config.settings()?);
+        Ok(Self {
+            lane: Lane::new(name, 0),
+            inspector: Arc::new(Inspector::new(&settings)),
+            transport: Transport::new(Arc::clone(&settings))?,
+            settings,
+            tail,
+            stats,
+            state: State::New,
+            now_ms: epoch_ms,
+        })
+    }
+
+    /// The same source with another clock (milliseconds since the epoch) for records without a
+    /// timestamp.
+    #[must_use]
+    pub fn with_clock(mut self, now_ms: fn() -> i64) -> Self {
+        self.now_ms = now_ms;
+        self
+    }
+
+    fn token(&self, from: &Positions) -> Result<Option<Token>, SourceError> {
+        match from.get(&self.lane) {
+            None => Ok(None),
+            Some(Position::Token(text)) => {
+                let token = Token::parse(text);
+                token
+                    .map(Some)
+                    .map_err(|error| SourceError::Fatal(format!("{}: {error}", self.lane)))
+            }
+            Some(position @ Position::Offset(_)) => Err(SourceError::Fatal(format!(
+                "{}: the stored position is `{position}`, not that of an SSE stream: is the \
+                 checkpoint another connector's?",
+                self.lane
+            ))),
+        }
+    }
+
+    /// What the topic holds of what a rewind can bring back.
+    async fn remember(
+        &mut self,
+        token: Option<&Token>,
+        lanes: &mut Lanes,
+    ) -> Result<Option<Dedupe>, SourceError> {
+        let Some(settings) = &self.settings.dedupe else {
+            return Ok(None);
+        };
+        let rewind_ms = self.settings.rewind_ms.unwrap_or(0);
+        let mut dedupe = Dedupe::new(settings, rewind_ms);
+        if let Some(token) = token {
+            let stamp_ms = stamp_ms(&token.id, None).or(token.newest_ms).unwrap_or(0);
+            for identity in token
+                .rejected
+                .iter()
+                .filter_map(|text| Identity::parse(text))
+            {
+                dedupe.first(Sighting::not_in_topic(identity, stamp_ms));
+            }
+        }
+        let tail_ms = match token {
+            Some(token) => token.tail_ms,
+            // The checkpoint is lost or the topic is another's: a replay may meet what is there.
+            None => self
+                .settings
+                .since_ms
+                .map(|since_ms| since_ms.saturating_sub(settings.window_ms)),
+        };
+        if let Some(tail_ms) = tail_ms {
+            let inspector = &self.inspector;
+            let rewinds = self.settings.rewind_ms.is_some();
+            let mut visit = |record: RecordRef<'_>| {
+                remember(&mut dedupe, lanes, inspector, rewinds, &record);
+            };
+            let visited = self.tail.read(tail_ms.max(0), &mut visit).await?;
+            tracing::debug!(connector = %self.lane.topic, tail_ms, visited, "read the topic's tail");
+        }
+        Ok(Some(dedupe))
+    }
+}
+
+/// As the session does with an event, so that the two know it by the same identity.
+fn remember(
+    dedupe: &mut Dedupe,
+    lanes: &mut Lanes,
+    inspector: &Inspector,
+    rewinds: bool,
+    record: &RecordRef<'_>,
+) {
+    let Ok(data) = std::str::from_utf8(record.value) else {
+        return;
+    };
+    let id = record
+        .headers
+        .get(header::ID)
+        .and_then(|id| std::str::from_utf8(id).ok());
+    let id = id.unwrap_or_default();
+    let event = inspector.inspect(data);
+    let origin = event.lane();
+    let lane = origin
+        .as_ref()
+        .and_then(|(topic, partition)| lanes.index(topic, *partition));
+    let stamp = stamp_ms(
+        id,
+        origin
+            .as_ref()
+            .map(|(topic, partition)| (&**topic, *partition)),
+    );
+    let (identity, own_id) = match event.id() {
+        Some(own) => (Identity::of_id(&own), true),
+        None if rewinds && stamp.is_some() => (Identity::of_content(id, record.value), false),
+        None => return,
+    };
+    dedupe.first(Sighting {
+        identity,
+        own_id,
+        lane: lane.map_or(0, |lane| lane + 1),
+        stamp_ms: stamp.unwrap_or(record.timestamp_ms),
+        record_ms: record.timestamp_ms,
+    });
+}
+
+impl<T: TopicTail> Source for SseSource<T> {
+    async fn next(&mut self) -> Result<SourceEvent, SourceError> {
+        match &mut self.state {
+            State::New => {
+                self.state = State::Assigned;
+                Ok(SourceEvent::Assigned(vec![self.lane.clone()]))
+            }
+            State::Assigned => pending().await,
+            State::Running { messages, .. } => match messages.recv().await {
+                Some(Message::Batch(batch)) => Ok(SourceEvent::Batch(batch)),
+                Some(Message::End) => {
+                    self.state = State::Ended;
+                    Ok(SourceEvent::End)
+                }
+                Some(Message::Fatal(reason)) => {
+                    self.state = State::Failed(reason.clone());
+                    Err(SourceError::Fatal(reason))
+                }
+                None => Err(SourceError::Fatal(format!(
+                    "{}: the reading task ended by itself; this is a bug",
+                    self.lane
+                ))),
+            },
+            State::Ended => Ok(SourceEvent::End),
+            State::Failed(reason) => Err(SourceError::Fatal(reason.clone())),
+        }
+    }
+
+    async fn resume(&mut self, lanes: &[Lane], from: &Positions) -> Result<(), SourceError> {
+        if !lanes.contains(&self.lane) {
+            return Ok(());
+        }
+        // First of all the old task ends: what it has read ahead must not be delivered.
+        self.state = State::Assigned;
+        let token = self.token(from)?;
+        let mut lanes = token
+            .as_ref()
+            .map(|token| Lanes::restore(&token.offsets))
+            .unwrap_or_default();
+        let dedupe = self.remember(token.as_ref(), &mut lanes).await?;
+        let start = Start {
+            name: Arc::clone(&self.lane.topic),
+            settings: Arc::clone(&self.settings),
+            transport: self.transport.clone(),
+            stats: Arc::clone(&self.stats),
+            inspector: Arc::clone(&self.inspector),
+            dedupe,
+            lanes,
+            token,
+            now_ms: self.now_ms,
+            rng: fastrand::Rng::new(),
+        };
+        // One batch waits here while another is written and a third is filled.
+        let (sender, messages) = mpsc::channel(1);
+        let task = Task(tokio::spawn(Session::new(start, sender).run()));
+        self.state = State::Running {
+            messages,
+            _task: task,
+        };
+        Ok(())
+    }
+
+    fn committed(&mut self, _lane: &Lane, _next: &Position) {}
+
+    async fn close(&mut self) {
+        self.state = State::Ended;
+    }
+}
+
+impl<T: TopicTail> Connector for SseSource<T> {
+    const TYPE: &'static str = "sse-source";
+    const SPEC: &'static str = include_str!("../Connector.toml");
+    type Config = Config;
+}
+
+fn epoch_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
