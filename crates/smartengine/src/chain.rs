@@ -1,0 +1,91 @@
+//! Several modules in a row, as one transform.
+
+use std::collections::BTreeMap;
+
+use gristmill_flow::{Transform, TransformError};
+use gristmill_record::{Batch, Records};
+
+use crate::origin::{Refused, Working};
+use crate::step::{Limits, Lookback, Stage};
+use crate::{EngineError, Module};
+
+/// One module of a chain and how it is to be run.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The module.
+    pub module: Module,
+    /// Its parameters (`with:` in the manifest), for its `init`.
+    pub params: BTreeMap<String, String>,
+    /// How far back it looks before its first record; it must have a `look_back` then.
+    pub lookback: Option<Lookback>,
+    /// What a call may use.
+    pub limits: Limits,
+}
+
+/// Modules that a batch passes in order.
+///
+/// State is kept in memory only: an aggregate's accumulator (one for each lane) and the records
+/// for `look_back` start empty with the chain.
+#[derive(Debug)]
+pub struct Chain {
+    stages: Vec<Stage>,
+}
+
+impl Chain {
+    /// Instantiate the modules and run their `init`, so that a mistake shows before the first
+    /// record.
+    ///
+    /// # Errors
+    /// Parameters or a look-back that a module does not take; an `init` that refuses.
+    pub fn new(steps: Vec<Step>) -> Result<Self, EngineError> {
+        let stages = steps
+            .into_iter()
+            .map(Stage::new)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { stages })
+    }
+
+    /// Show `records`, which the chain's first input follows, to the modules that look back. Each
+    /// keeps the last of them that its [`Lookback`] asks for.
+    ///
+    /// # Errors
+    /// [`EngineError::LookBack`] with the module's own words.
+    pub fn look_back(&mut self, records: &Records) -> Result<(), EngineError> {
+        self.stages
+            .iter_mut()
+            .try_for_each(|stage| stage.prime(records))
+    }
+
+    fn run(&mut self, mut batch: Batch) -> Result<Batch, EngineError> {
+        let mut refused = Refused::default();
+        let mut working: Option<Working> = None;
+        for stage in &mut self.stages {
+            let output = match &working {
+                None => stage.run(&batch.lane, &batch.records, None, &mut refused)?,
+                Some(input) => stage.run(
+                    &batch.lane,
+                    &input.records,
+                    Some(&input.origins),
+                    &mut refused,
+                )?,
+            };
+            working = Some(refused.purge(output));
+        }
+        if let Some(working) = working {
+            let rejects: Vec<_> = refused.into_rejects(&batch).collect();
+            batch.rejects.extend(rejects);
+            batch.records = working.records;
+        }
+        Ok(batch)
+    }
+}
+
+impl Transform for Chain {
+    fn apply(&mut self, batch: Batch) -> Result<Batch, TransformError> {
+        if batch.records.is_empty() {
+            return Ok(batch);
+        }
+        self.run(batch)
+            .map_err(|error| TransformError(error.to_string()))
+    }
+}

@@ -1,0 +1,469 @@
+//! One module at work on a batch.
+//!
+//! Ranges of records lie on a stack. The topmost is called; what comes of it:
+//!
+//! | the guest | then |
+//! |---|---|
+//! | answers | its outputs are taken |
+//! | stops at a bad record | outputs before it are taken, the record is refused, the rest goes back on the stack |
+//! | traps, times out, answers nonsense | a fresh instance; the range is halved, or refused if it is one record |
+//!
+//! **Bounded work.** After a bad record the next range is at most twice as long as what went well
+//! before it, and doubles with each success: what is encoded in vain stays in proportion to what
+//! is done, however many records are bad. A call on a range under suspicion has an eighth of the
+//! time limit unless it is a single record's, and a batch may spend
+//! [`FAULT_CALLS_MAX`] time limits on faults: beyond that the ranges under suspicion are refused
+//! whole, the innocent among them too. They are in the dead-letter topic, not lost.
+
+mod history;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use gristmill_record::{Lane, RecordRef, Records};
+
+use crate::abi::{self, Garbage, Input};
+use crate::fault::{Fault, one_line};
+use crate::guest::Guest;
+use crate::module::Kind;
+use crate::origin::{Refused, Working};
+use crate::{EngineError, Module};
+use history::History;
+
+/// Time limits that a batch may spend on faults, so 16 s with the default limit.
+const FAULT_CALLS_MAX: u64 = 16;
+/// What a fault that is not a timeout counts: an instance is made anew in far less.
+const FAULT_COST_MS: u64 = 1;
+/// A call's input, at most: guests hold their input several times over.
+const INPUT_BYTES_MAX: usize = 4 << 20;
+/// All outputs of one batch in one step: an index of `Records` is 32 bits.
+const STEP_OUTPUT_BYTES_MAX: usize = 256 << 20;
+
+/// What a call into a module may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Milliseconds of one call. 1000 unless set; a call is a batch, or a part of it.
+    pub call_time_ms: u64,
+    /// Bytes of the guest's linear memory. 64 MiB unless set.
+    pub memory_bytes: usize,
+    /// Bytes that one call may hand over. 16 MiB unless set.
+    pub output_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            call_time_ms: 1000,
+            memory_bytes: 64 << 20,
+            output_bytes: 16 << 20,
+        }
+    }
+}
+
+/// How far back a module looks before its first record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lookback {
+    /// The last so many records; 0 with an `age` means as many as are that young.
+    pub last: usize,
+    /// Not older than this, by record timestamp, counted from the newest record.
+    pub age: Option<Duration>,
+}
+
+/// A module with its instance and its state.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    module: Module,
+    params: abi::Params,
+    lookback: Option<Lookback>,
+    limits: Limits,
+    guest: Option<Guest>,
+    accumulators: BTreeMap<Lane, Vec<u8>>,
+    history: Option<History>,
+    /// Records that the next call may hold at most.
+    call_records_max: usize,
+}
+
+struct Todo {
+    range: Range<usize>,
+    suspect: bool,
+}
+
+/// How a call ended, short of an error of the chain itself.
+enum Attempt {
+    Done,
+    /// At this record the guest stopped, with these words.
+    Stopped(usize, String),
+    Fault(Fault),
+}
+
+/// The records that a stage works on.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    lane: &'a Lane,
+    records: &'a Records,
+    origins: Option<&'a [u32]>,
+}
+
+impl Work<'_> {
+    fn origin(&self, index: usize) -> u32 {
+        match self.origins {
+            Some(origins) => origins.get(index).copied().unwrap_or(u32::MAX),
+            None => index as u32,
+        }
+    }
+
+    /// The index after `at` and everything else that was made from the same record.
+    fn after(&self, at: usize) -> usize {
+        let origin = self.origin(at);
+        (at + 1..self.records.len())
+            .find(|index| self.origin(*index) != origin)
+            .unwrap_or(self.records.len())
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(step: crate::Step) -> Result<Self, EngineError> {
+        let crate::Step {
+            module,
+            params,
+            lookback,
+            limits,
+        } = step;
+        let config = |reason: &str| EngineError::Config {
+            module: module.name().to_owned(),
+            reason: reason.to_owned(),
+        };
+        if !params.is_empty() && !module.has_init() {
+            return Err(config(
+                "it takes no parameters (it has no `init`); remove `with`",
+            ));
+        }
+        if lookback.is_some() && !module.has_look_back() {
+            return Err(config(
+                "it does not look back (it has no `look_back`); remove `lookback`",
+            ));
+        }
+        let history = lookback.map(|lookback| History::new(lookback, limits.memory_bytes / 4));
+        let mut stage = Self {
+            module,
+            params,
+            lookback,
+            limits,
+            guest: None,
+            accumulators: BTreeMap::new(),
+            history,
+            call_records_max: usize::MAX,
+        };
+        let engine = stage.module.engine().clone();
+        let _ticking = engine.ticker().at_work();
+        stage.guest = Some(stage.start()?);
+        Ok(stage)
+    }
+
+    /// Records that came before the first one.
+    pub(crate) fn prime(&mut self, records: &Records) -> Result<(), EngineError> {
+        if let Some(history) = &mut self.history {
+            records.iter().for_each(|record| history.push(&record));
+            let engine = self.module.engine().clone();
+            let _ticking = engine.ticker().at_work();
+            self.guest = Some(self.start()?);
+        }
+        Ok(())
+    }
+
+    /// Run the module over `records`; `origins` as in [`Working`], `None` for their own indices.
+    pub(crate) fn run(
+        &mut self,
+        lane: &Lane,
+        records: &Records,
+        origins: Option<&[u32]>,
+        refused: &mut Refused,
+    ) -> Result<Working, EngineError> {
+        let engine = self.module.engine().clone();
+        let _ticking = engine.ticker().at_work();
+        let work = Work {
+            lane,
+            records,
+            origins,
+        };
+        let mut out = Working {
+            records: Records::with_capacity(records.len(), 0),
+            origins: Vec::with_capacity(records.len()),
+        };
+        let mut budget_ms = FAULT_CALLS_MAX * self.limits.call_time_ms;
+        let mut todo = vec![Todo {
+            range: 0..records.len(),
+            suspect: false,
+        }];
+        while let Some(Todo { range, suspect }) = todo.pop() {
+            if range.is_empty() {
+                continue;
+            }
+            if suspect && budget_ms == 0 {
+                let text = "not tried: too many records of its batch failed the module";
+                range.for_each(|index| self.refuse(&work, index, text, refused));
+                continue;
+            }
+            let accumulator = self.accumulator(lane);
+            let input = Input::of(
+                records,
+                range.start..range.end.min(range.start.saturating_add(self.call_limit())),
+                INPUT_BYTES_MAX.min(self.limits.memory_bytes / 16),
+                accumulator.as_deref(),
+            );
+            let called = input.range();
+            if called.end < range.end {
+                todo.push(Todo {
+                    range: called.end..range.end,
+                    suspect,
+                });
+            }
+            let limit_ms = match suspect && called.len() > 1 {
+                true => (self.limits.call_time_ms / 8).max(1),
+                false => self.limits.call_time_ms,
+            };
+            match self.attempt(&work, &input, limit_ms, &mut out)? {
+                Attempt::Done => {
+                    self.call_records_max = self.call_records_max.saturating_mul(2);
+                    self.remember(&work, called, refused);
+                }
+                Attempt::Stopped(at, text) => {
+                    let well = at - called.start;
+                    self.call_records_max = (well + 1).saturating_mul(2);
+                    self.remember(&work, called.start..at, refused);
+                    self.refuse(&work, at, &text, refused);
+                    let next = work.after(at).min(called.end);
+                    todo.push(Todo {
+                        range: next..called.end,
+                        suspect,
+                    });
+                }
+                Attempt::Fault(fault) => {
+                    let cost_ms = match fault {
+                        Fault::Time { limit_ms } => limit_ms,
+                        _ => FAULT_COST_MS,
+                    };
+                    budget_ms = budget_ms.saturating_sub(cost_ms);
+                    let (module, lane, text) = (self.module.name(), lane, fault.to_string());
+                    tracing::debug!(module, %lane, records = called.len(), fault = text, "fault");
+                    if called.len() == 1 {
+                        self.refuse(&work, called.start, &text, refused);
+                    } else {
+                        let half = called.start + called.len() / 2;
+                        todo.push(Todo {
+                            range: half..called.end,
+                            suspect: true,
+                        });
+                        todo.push(Todo {
+                            range: called.start..half,
+                            suspect: true,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Call the guest once and take its outputs into `out`, all or none.
+    fn attempt(
+        &mut self,
+        work: &Work<'_>,
+        input: &Input<'_>,
+        limit_ms: u64,
+        out: &mut Working,
+    ) -> Result<Attempt, EngineError> {
+        let mut guest = match self.guest.take() {
+            Some(guest) => guest,
+            None => self.start()?,
+        };
+        let called = guest.transform(input, limit_ms);
+        let taken = called.and_then(|count| {
+            let kind = self.module.kind();
+            let output = abi::decode_output(guest.output()?, kind == Kind::Aggregate)?;
+            let answer = Answer::check(kind, work, input, count, &output)?;
+            take(work, &output, &answer.inputs, out)?;
+            let accumulator = output.accumulator.map(<[u8]>::to_vec);
+            Ok((answer.stopped, accumulator))
+        });
+        let (stopped, accumulator) = match taken {
+            Ok(taken) => taken,
+            Err(fault) => return Ok(Attempt::Fault(fault)),
+        };
+        if let Some(accumulator) = accumulator {
+            self.accumulators.insert(work.lane.clone(), accumulator);
+        }
+        // Stock guests never free an output. Half of the limit leaves a call the other half.
+        if guest.memory_bytes() <= self.limits.memory_bytes / 2 {
+            self.guest = Some(guest);
+        }
+        Ok(match stopped {
+            None => Attempt::Done,
+            Some((at, text)) => Attempt::Stopped(at, text),
+        })
+    }
+
+    /// A fresh instance, told of what it looks back on.
+    fn start(&self) -> Result<Guest, EngineError> {
+        let mut guest = Guest::start(
+            &self.module,
+            &self.params,
+            self.lookback.as_ref(),
+            self.limits,
+        )?;
+        if let Some(history) = &self.history {
+            let records = history.records();
+            let mut next = 0;
+            while next < records.len() {
+                let bytes_max = INPUT_BYTES_MAX.min(self.limits.memory_bytes / 16);
+                let input = Input::of(&records, next..records.len(), bytes_max, None);
+                next = input.range().end;
+                guest
+                    .look_back(&input)
+                    .map_err(|reason| EngineError::LookBack {
+                        module: self.module.name().to_owned(),
+                        reason,
+                    })?;
+            }
+        }
+        Ok(guest)
+    }
+
+    fn accumulator(&self, lane: &Lane) -> Option<Vec<u8>> {
+        (self.module.kind() == Kind::Aggregate)
+            .then(|| self.accumulators.get(lane).cloned().unwrap_or_default())
+    }
+
+    fn call_limit(&self) -> usize {
+        match self.module.kind() {
+            // The stock SDK makes array_map's outputs without an offset: one call a record is the
+            // only way to tell which record they were made from.
+            Kind::ArrayMap => 1,
+            _ => self.call_records_max,
+        }
+    }
+
+    fn refuse(&self, work: &Work<'_>, index: usize, text: &str, refused: &mut Refused) {
+        let offset = work.records.get(index).map_or(-1, |record| record.offset);
+        let (name, kind, lane) = (self.module.name(), self.module.kind(), work.lane);
+        let reason = format!("{name}: {kind} at {lane} offset {offset}: {text}");
+        refused.add(work.origin(index), name, reason);
+    }
+
+    /// Records that went well are what a later instance looks back on.
+    fn remember(&mut self, work: &Work<'_>, range: Range<usize>, refused: &Refused) {
+        if let Some(history) = &mut self.history {
+            for index in range {
+                if let Some(record) = work.records.get(index)
+                    && !refused.contains(work.origin(index))
+                {
+                    history.push(&record);
+                }
+            }
+        }
+    }
+}
+
+/// What an output says about the records that went in.
+struct Answer {
+    /// Index of the input record of each output record.
+    inputs: Vec<usize>,
+    /// The record that the guest stopped at, and its words.
+    stopped: Option<(usize, String)>,
+}
+
+impl Answer {
+    /// Hold an output against its input.
+    fn check(
+        kind: Kind,
+        work: &Work<'_>,
+        input: &Input<'_>,
+        count: usize,
+        output: &abi::Output<'_>,
+    ) -> Result<Self, Garbage> {
+        if count != output.count() {
+            return Err(Garbage(format!(
+                "returned {count} and handed over {} records",
+                output.count()
+            )));
+        }
+        let range = input.range();
+        let find = |from: usize, offset: i64| {
+            (from..range.end).find(|at| work.records.get(*at).is_some_and(|r| r.offset == offset))
+        };
+        let mut inputs = Vec::with_capacity(count);
+        let mut next = range.start;
+        for record in output.records() {
+            if kind == Kind::ArrayMap {
+                inputs.push(range.start);
+                continue;
+            }
+            let offset = input.base_offset().wrapping_add(record.offset_delta);
+            let at = find(next, offset).ok_or_else(|| {
+                Garbage(format!(
+                    "a record at offset {offset}, which it was not given"
+                ))
+            })?;
+            inputs.push(at);
+            next = at + 1;
+        }
+        let stopped = match &output.error {
+            None => None,
+            Some(error) => {
+                let at = find(next, error.offset).ok_or_else(|| {
+                    let offset = error.offset;
+                    Garbage(format!(
+                        "an error at offset {offset}, which it was not given"
+                    ))
+                })?;
+                Some((at, one_line(&String::from_utf8_lossy(error.hint))))
+            }
+        };
+        let end = stopped.as_ref().map_or(range.end, |(at, _)| *at);
+        if matches!(kind, Kind::Map | Kind::Aggregate) && count != end - range.start {
+            let given = end - range.start;
+            return Err(Garbage(format!(
+                "made {count} records of {given}, one each expected"
+            )));
+        }
+        Ok(Self { inputs, stopped })
+    }
+}
+
+/// Copy the outputs, each with its origin's offset, timestamp and headers.
+fn take(
+    work: &Work<'_>,
+    output: &abi::Output<'_>,
+    inputs: &[usize],
+    out: &mut Working,
+) -> Result<(), Fault> {
+    let mut bytes = out.records.bytes();
+    for (record, at) in output.records().zip(inputs) {
+        let headers = work.records.get(*at).map_or(0, |origin| {
+            origin
+                .headers
+                .iter()
+                .map(|(name, value)| 8 + name.len() + value.len())
+                .sum()
+        });
+        bytes += record.key.map_or(0, <[u8]>::len) + record.value.len() + headers;
+    }
+    if bytes > STEP_OUTPUT_BYTES_MAX {
+        return Err(Fault::Output {
+            bytes: bytes as u64,
+            limit_bytes: STEP_OUTPUT_BYTES_MAX,
+        });
+    }
+    for (record, at) in output.records().zip(inputs) {
+        if let Some(origin) = work.records.get(*at) {
+            out.records.push(RecordRef {
+                key: record.key,
+                value: record.value,
+                ..origin
+            });
+            out.origins.push(work.origin(*at));
+        }
+    }
+    Ok(())
+}
