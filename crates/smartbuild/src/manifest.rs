@@ -1,0 +1,95 @@
+//! `SmartModule.toml`, in Fluvio's form.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::BuildError;
+
+/// A module's description.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct SmartModuleToml {
+    /// What it is.
+    pub package: Package,
+    /// Parameters that it takes, by name.
+    #[serde(default)]
+    pub params: BTreeMap<String, Param>,
+}
+
+/// `[package]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Package {
+    /// The name that `uses:` names.
+    pub name: String,
+    /// Whose it is, on Fluvio's hub.
+    pub group: Option<String>,
+    /// The version that `uses: NAME@VERSION` asks for.
+    pub version: String,
+    /// Version of this file's format.
+    #[serde(rename = "apiVersion")]
+    pub api_version: Option<String>,
+    /// One line.
+    pub description: Option<String>,
+    /// SPDX expression.
+    pub license: Option<String>,
+}
+
+/// One of `[params]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Param {
+    /// One line.
+    pub description: Option<String>,
+    /// Whether it may be left out.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+impl SmartModuleToml {
+    /// Read the manifest of a crate in `dir`. A crate without one is described by its
+    /// `Cargo.toml`.
+    pub(crate) fn of_crate(dir: &Path) -> Result<Self, BuildError> {
+        let path = dir.join("SmartModule.toml");
+        if path.is_file() {
+            return Self::read(&path);
+        }
+        let path = dir.join("Cargo.toml");
+        let cargo: CargoToml = parse(&path)?;
+        Ok(Self {
+            package: Package {
+                name: cargo.package.name,
+                group: None,
+                // `version.workspace = true` is no string; it has no version of its own then.
+                version: cargo.package.version.as_str().unwrap_or("0.0.0").to_owned(),
+                api_version: None,
+                description: None,
+                license: None,
+            },
+            params: BTreeMap::new(),
+        })
+    }
+
+    /// Read the manifest in the file `path`.
+    pub(crate) fn read(path: &Path) -> Result<Self, BuildError> {
+        parse(path)
+    }
+}
+
+#[derive(Deserialize)]
+struct CargoToml {
+    package: CargoPackage,
+}
+
+#[derive(Deserialize)]
+struct CargoPackage {
+    name: String,
+    version: toml::Value,
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, BuildError> {
+    let text = std::fs::read_to_string(path).map_err(|error| BuildError::io(path, error))?;
+    toml::from_str(&text).map_err(|error| BuildError::Manifest {
+        path: path.to_owned(),
+        reason: error.to_string().trim_end().to_owned(),
+    })
+}
