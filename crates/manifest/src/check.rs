@@ -391,7 +391,8 @@ fn choice(node: &Node, schema: &Schema, at: &At, report: &mut Report<'_>) -> boo
     let names: Vec<String> = schema.choices.iter().map(plain).collect();
     let message = format!("{} cannot be {}", quote(&at.name), quote(&shown));
     let error = report.error(node.span, &at.path, message);
-    if let Some(near) = nearest(&shown, names.iter().map(String::as_str)) {
+    let near = nearest(&shown, names.iter().map(String::as_str)).filter(|_| names.len() > 1);
+    if let Some(near) = near {
         error.help(format!("did you mean {}?", quote(near)));
     }
     error.help(match names.as_slice() {

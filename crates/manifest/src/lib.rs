@@ -18,6 +18,7 @@ mod core;
 mod describe;
 mod diagnostic;
 mod format;
+mod json_schema;
 mod load;
 mod lower;
 mod model;
@@ -38,6 +39,7 @@ mod yaml;
 pub use describe::describe;
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Origin, Severity};
 pub use format::Format;
+pub use json_schema::json_schema;
 pub use model::{
     Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Place, Producer, Section,
     SectionError, Start, Text, Topic, Transform,

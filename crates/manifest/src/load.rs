@@ -344,7 +344,9 @@ impl Filler<'_, '_> {
             }
             Err(why) => {
                 let message = format!("the secret `{name}` cannot be read: {why}");
-                self.report.error(span, &at.path, message);
+                self.report
+                    .error(span, &at.path, message)
+                    .help("mend what is said above, then try again");
                 None
             }
         }

@@ -54,7 +54,19 @@ pub(crate) fn parse(source: usize, text: &str) -> (Option<Node>, Vec<YamlError>)
             "the file has {} bytes; a manifest has at most {TEXT_BYTES_MAX}",
             text.len()
         );
-        return (None, vec![YamlError::new(span, message)]);
+        let error =
+            YamlError::new(span, message).help("split the pipeline, or take out what is generated");
+        return (None, vec![error]);
+    }
+    if let Some((at, c)) = text.char_indices().find(|(_, c)| !printable(*c)) {
+        let span = Span::new(source, at, at + c.len_utf8());
+        let message = format!(
+            "the control character U+{:04X} cannot stand in YAML",
+            u32::from(c)
+        );
+        let error = YamlError::new(span, message)
+            .help("take it out, or write it as an escape in double quotes: \"\\x1b\"");
+        return (None, vec![error]);
     }
     let mut composer = Composer {
         source,
@@ -73,6 +85,15 @@ pub(crate) fn parse(source: usize, text: &str) -> (Option<Node>, Vec<YamlError>)
             composer.errors.push(error);
             (None, composer.errors)
         }
+    }
+}
+
+/// YAML 1.2, 5.1: what a document may hold. The scanner lets more through.
+fn printable(c: char) -> bool {
+    match c {
+        '\t' | '\n' | '\r' | '\u{85}' => true,
+        '\u{fffe}' | '\u{ffff}' => false,
+        c => !c.is_control(),
     }
 }
 
@@ -226,8 +247,10 @@ impl Composer<'_> {
         }) = self.stack.last_mut()
         {
             if text.is_empty() && style == ScalarStyle::Plain && span.start == span.end {
-                self.errors
-                    .push(YamlError::new(span, "a value without a key"));
+                self.errors.push(
+                    YamlError::new(span, "a value without a key")
+                        .help("write the key before the colon"),
+                );
                 *key = Some(None);
                 return Ok(());
             }
@@ -272,7 +295,8 @@ impl Composer<'_> {
             return Err(YamlError::new(
                 span,
                 format!("more than {NODES_MAX} values, repeats by aliases included"),
-            ));
+            )
+            .help("leave out aliases of aliases"));
         }
         Ok(())
     }
@@ -280,10 +304,10 @@ impl Composer<'_> {
     fn open(&mut self, open: Open, span: Span) -> Result<(), YamlError> {
         self.count(span, 1)?;
         if self.stack.len() >= DEPTH_MAX {
-            return Err(YamlError::new(
-                span,
-                format!("nested more than {DEPTH_MAX} deep"),
-            ));
+            return Err(
+                YamlError::new(span, format!("nested more than {DEPTH_MAX} deep"))
+                    .help("flatten it: no key of a manifest is that deep"),
+            );
         }
         if let Some(Open::Map { key: None, .. }) = self.stack.last() {
             // `{{value}}`: a mapping as a key.
@@ -322,20 +346,21 @@ impl Composer<'_> {
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), YamlError> {
         let Some((node, size)) = self.anchors.get(&anchor) else {
-            return Err(YamlError::new(span, "an alias inside what it stands for"));
+            return Err(YamlError::new(span, "an alias inside what it stands for")
+                .help("write the value out"));
         };
         let (mut node, size) = (node.clone(), *size);
         self.count(span, size.nodes)?;
         self.alias_bytes = self.alias_bytes.saturating_add(size.bytes);
         if self.alias_bytes > ALIAS_BYTES_MAX {
             let message = format!("aliases repeat more than {ALIAS_BYTES_MAX} bytes of text");
-            return Err(YamlError::new(span, message));
+            return Err(YamlError::new(span, message).help("write short values out"));
         }
         if self.stack.len() + size.depth > DEPTH_MAX {
-            return Err(YamlError::new(
-                span,
-                format!("nested more than {DEPTH_MAX} deep"),
-            ));
+            return Err(
+                YamlError::new(span, format!("nested more than {DEPTH_MAX} deep"))
+                    .help("flatten it: no key of a manifest is that deep"),
+            );
         }
         if let Some(Open::Map {
             key: key @ None, ..
