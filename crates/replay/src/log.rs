@@ -92,7 +92,8 @@ impl Log {
             Start::Beginning => Ok(self.at(0)?),
             Start::Since(timestamp_ms) => Ok(self.first_at(*timestamp_ms)?),
             Start::After(id) => {
-                if resume == Resume::Exact
+                // An id of another form says nothing about time: it can only be looked up.
+                if (resume == Resume::Exact || event_id::parse(id).is_err())
                     && let Some(place) = self.behind(id)?
                 {
                     return Ok(place);

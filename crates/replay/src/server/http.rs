@@ -83,8 +83,7 @@ async fn stream_of(
         let reason = "a User-Agent is required: name/version (URL; email)\n";
         return Err((StatusCode::FORBIDDEN, reason).into_response());
     }
-    let requests = shared.counters.stats();
-    let number = requests.connections + requests.refused;
+    let number = shared.counters.request();
     // An odd factor keeps neighbouring requests' seeds apart.
     let seed = options.faults.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut rng = fastrand::Rng::with_seed(seed);

@@ -103,7 +103,8 @@ impl Source {
 /// How a server understands `Last-Event-ID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resume {
-    /// An id that this log holds resumes right behind the last event that carries it. Any other id
+    /// An id that this log holds resumes right behind the last event that carries it: exact where
+    /// no two events share an id, as with a generator without disorder. Any other id
     /// in Wikimedia's form, one that a client rewound for instance, is taken as in
     /// [`Resume::Wikimedia`].
     #[default]

@@ -20,6 +20,7 @@ pub struct Stats {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    requests: AtomicU64,
     connections: AtomicU64,
     open: AtomicU64,
     events: AtomicU64,
@@ -36,6 +37,11 @@ impl Counters {
             high_water: self.high_water.load(Relaxed),
             refused: self.refused.load(Relaxed),
         }
+    }
+
+    /// Counts a request and returns its number, from 0.
+    pub(super) fn request(&self) -> u64 {
+        self.requests.fetch_add(1, Relaxed)
     }
 
     pub(super) fn sent(&self, events: u64, next_index: u64) {
