@@ -120,7 +120,7 @@ impl At {
     pub(crate) fn item(&self, index: usize) -> Self {
         Self {
             path: format!("{}[{index}]", self.path),
-            name: self.name.clone(),
+            name: format!("{}[{index}]", self.name),
             key: None,
         }
     }
@@ -129,6 +129,7 @@ impl At {
 /// Checks `node` and everything below it.
 pub(crate) fn check(node: &Node, schema: &Schema, at: &At, report: &mut Report<'_>) {
     match &node.value {
+        Value::Text(filled) if filled.unfilled => {}
         // `topics: {edits: }` means a topic with all its defaults.
         Value::Null if schema.types == [Type::Object] => {
             map(&Map::default(), node, schema, at, report);
@@ -157,7 +158,7 @@ fn map(map: &Map, node: &Node, schema: &Schema, at: &At, report: &mut Report<'_>
     // A required key that is there under a misspelt name is reported once.
     let mut meant: Vec<&str> = Vec::new();
     for entry in &map.entries {
-        let at = at.key(entry);
+        let (parent, at) = (at, at.key(entry));
         if let Some(names) = &schema.names {
             text(
                 &Filled::plain(&entry.key),
@@ -179,7 +180,10 @@ fn map(map: &Map, node: &Node, schema: &Schema, at: &At, report: &mut Report<'_>
                 let absent = known().filter(|name| map.entry(name).is_none());
                 let near = nearest(&entry.key, absent).or_else(|| nearest(&entry.key, known()));
                 meant.extend(near);
-                unknown_key(entry, near, schema, &at, report);
+                if let Some((_, own, _)) = schema.section(&entry.key) {
+                    meant.push(own);
+                }
+                unknown_key(entry, near, schema, (parent, &at), report);
             }
         }
     }
@@ -202,24 +206,16 @@ fn unknown_key(
     entry: &Entry,
     near: Option<&str>,
     schema: &Schema,
-    at: &At,
+    (parent, at): (&At, &At),
     report: &mut Report<'_>,
 ) {
     let key = entry.key.as_str();
-    let parent = at
-        .path
-        .strip_suffix(key)
-        .unwrap_or_default()
-        .trim_end_matches('.');
-    let place = match parent.rsplit('.').next() {
-        None | Some("") => String::new(),
-        Some(parent) => format!(" in `{parent}`"),
+    let place = match parent.name.as_str() {
+        "" => String::new(),
+        name => format!(" in {}", quote(name)),
     };
-    let error = report.error(
-        entry.key_span,
-        &at.path,
-        format!("unknown key {}{place}", quote(key)),
-    );
+    let message = format!("unknown key {}{place}", quote(key));
+    let error = report.error(entry.key_span, &at.path, message);
     if key == "<<" {
         error.help(
             "merge keys left YAML with version 1.2: write the keys out, or alias whole values",
@@ -231,11 +227,7 @@ fn unknown_key(
         .iter()
         .find(|(name, _)| *name == key)
         .map(|(_, hint)| hint);
-    let section = schema
-        .sections
-        .iter()
-        .find(|(name, _)| name == key)
-        .map(|(_, hint)| hint);
+    let section = schema.section(key).map(|(_, _, hint)| hint);
     if let Some(hint) = hint.or(section) {
         error.help(hint.clone());
         return;
@@ -268,7 +260,7 @@ fn missing(name: &str, node: &Node, map: &Map, schema: &Schema, at: &At, report:
     let span = at.key.or(first).unwrap_or(start);
     let place = match at.name.as_str() {
         "" => "in the file".to_owned(),
-        name => format!("in `{name}`"),
+        name => format!("in {}", quote(name)),
     };
     let path = if at.path.is_empty() {
         name.to_owned()
@@ -279,11 +271,10 @@ fn missing(name: &str, node: &Node, map: &Map, schema: &Schema, at: &At, report:
     let property = schema.property(name);
     let sample = property.map_or_else(|| "…".to_owned(), Schema::sample);
     let about = property.and_then(|property| property.description.as_deref());
-    let about = about.map(|about| format!("  # {}", crate::describe::first_sentence(about)));
-    error.help(format!(
-        "add `{name}: {sample}`{}",
-        about.unwrap_or_default()
-    ));
+    error.help(match about.map(crate::describe::first_sentence) {
+        Some(about) => format!("add `{name}: {sample}` ({about})"),
+        None => format!("add `{name}: {sample}`"),
+    });
 }
 
 fn list(items: &[Node], node: &Node, schema: &Schema, at: &At, report: &mut Report<'_>) {
@@ -470,7 +461,10 @@ fn wrong_type(node: &Node, schema: &Schema, at: &At, report: &mut Report<'_>) {
             shown.trim_start_matches("- ")
         ));
     } else {
-        error.help(format!("for example `{}: {}`", at.name, schema.sample()));
+        error.help(match at.name.contains('[') {
+            true => format!("for example `{}`", schema.sample()),
+            false => format!("for example `{}: {}`", at.name, schema.sample()),
+        });
     }
 }
 

@@ -261,6 +261,7 @@ pub(crate) fn connector(
         for other in specs.iter().filter(|other| !own(&other.section)) {
             schema.sections.push((
                 other.section.clone(),
+                spec.section.clone(),
                 format!(
                     "`{}` is the section of {}; {} has `{}`",
                     other.section, other.name, spec.name, spec.section

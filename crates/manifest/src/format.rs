@@ -99,7 +99,7 @@ impl Format {
 
     pub(crate) fn check(self, text: &str, schema: &Schema) -> Result<(), Wrong> {
         match self {
-            Self::Uri => uri(text, &schema.schemes),
+            Self::Uri => uri(text, schema),
             Self::Duration => match duration(text) {
                 Some(_) => Ok(()),
                 None => wrong("is not a duration", duration_help(text)),
@@ -147,8 +147,14 @@ pub(crate) fn size(text: &str) -> Option<u64> {
     text.parse::<bytesize::ByteSize>().ok().map(|size| size.0)
 }
 
-fn uri(text: &str, schemes: &[String]) -> Result<(), Wrong> {
-    let first = schemes.first().map_or("https", String::as_str);
+fn uri(text: &str, schema: &Schema) -> Result<(), Wrong> {
+    let schemes = &schema.schemes;
+    let example = schema
+        .examples
+        .iter()
+        .find_map(|example| example.as_str()?.split_once("://"));
+    let example = example.map_or("https", |(scheme, _)| scheme);
+    let first = schemes.first().map_or(example, String::as_str);
     if text.contains(char::is_whitespace) || text.contains(char::is_control) {
         return wrong(
             "holds a space or a control character",
@@ -158,6 +164,7 @@ fn uri(text: &str, schemes: &[String]) -> Result<(), Wrong> {
     let Some((scheme, rest)) = text.split_once("://") else {
         let slashed = text
             .split_once(":/")
+            .or_else(|| text.split_once("//"))
             .filter(|(scheme, _)| scheme_like(scheme));
         let meant = match slashed {
             Some((scheme, rest)) => format!("{scheme}://{}", rest.trim_start_matches('/')),
@@ -300,6 +307,7 @@ fn name(text: &str) -> Result<(), Wrong> {
         let mended = mended.trim_matches('-');
         let help = match mended {
             "" => help.to_owned(),
+            _ if !text.is_ascii() => help.to_owned(),
             name => format!("{help}; for example {}", quote(name)),
         };
         return wrong(

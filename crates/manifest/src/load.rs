@@ -143,7 +143,8 @@ fn check_schema(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_>) {
         let schema = core::connector(specs, spec_of(connector, specs), single);
         let mut at = at;
         if !single {
-            "connector".clone_into(&mut at.name);
+            let name = connector.at(&["meta", "name"]).and_then(Node::text);
+            name.unwrap_or("connector").clone_into(&mut at.name);
         }
         check::check(connector, &schema, &at, report);
     }
@@ -167,7 +168,9 @@ fn check_sections(
         let span = entry.map_or(node.span, |entry| entry.key_span);
         let path = entry.map_or_else(|| at.path.clone(), |entry| at.key(entry).path);
         let what = manifest.redactions.apply(&what);
-        report.error(span, &path, format!("`{}`: {what}", spec.section));
+        report
+            .error(span, &path, format!("`{}`: {what}", spec.section))
+            .help(format!("see `gristmill connector describe {}`", spec.name));
     }
 }
 
@@ -269,17 +272,16 @@ impl Filler<'_, '_> {
                             let value = match piece {
                                 Piece::Text(piece) => Some(piece.to_owned()),
                                 Piece::Env(name) => self.env(name, node.span, at),
-                                Piece::Secret(name) => {
-                                    filled.secret = true;
-                                    self.secret(name, secret, node.span, at)
-                                }
+                                Piece::Secret(name) => self.secret(name, secret, node.span, at),
                             };
+                            filled.unfilled |= value.is_none();
                             text.push_str(value.as_deref().unwrap_or_default());
                         }
                         filled.text = text;
                         filled.written = Some(written);
                     }
                     Err((what, help)) => {
+                        filled.unfilled = true;
                         self.report.error(node.span, &at.path, what).help(help);
                     }
                 }

@@ -324,9 +324,9 @@ impl Walk<'_> {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
-        let section = schema.sections.iter().find(|(name, _)| name == key);
+        let section = schema.section(key);
         let help = match (section, nearest(key, names.iter().copied())) {
-            (Some((_, hint)), _) => hint.clone(),
+            (Some((_, _, hint)), _) => hint.clone(),
             (_, Some(near)) => format!("did you mean `{near}`?"),
             _ if names.is_empty() => "nothing belongs below it".to_owned(),
             _ => format!("known keys are {}", all_of(&names)),

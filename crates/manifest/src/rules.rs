@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::check::{At, Report};
+use crate::format::Format;
 use crate::load::{connectors, is_single, spec_of};
 use crate::lower::brokers;
+use crate::schema::Schema;
 use crate::source::Span;
 use crate::spec::{ConnectorSpec, Direction};
 use crate::text::{nearest, quote};
-use crate::tree::Node;
+use crate::tree::{Entry, Node, Value};
 
 pub(crate) fn check(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_>) {
     distinct_names(root, report);
@@ -22,11 +24,12 @@ pub(crate) fn check(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_
 fn meta<'a>(at: &At, connector: &'a Node, key: &str) -> Option<(Span, String, &'a str)> {
     let node = connector.at(&["meta", key])?;
     let dot = if at.path.is_empty() { "" } else { "." };
-    Some((
-        node.span,
-        format!("{}{dot}meta.{key}", at.path),
-        node.text()?,
-    ))
+    match &node.value {
+        Value::Text(text) if !text.unfilled => {
+            Some((node.span, format!("{}{dot}meta.{key}", at.path), &text.text))
+        }
+        _ => None,
+    }
 }
 
 fn distinct_names(root: &Node, report: &mut Report<'_>) {
@@ -57,6 +60,16 @@ fn declared_topics(root: &Node, report: &mut Report<'_>) {
         return;
     }
     let declared = topics.and_then(Node::map);
+    // Reported already: `topics` is no mapping, or stands there misspelt.
+    let keys = root.map().map_or(&[][..], |map| &map.entries);
+    let misspelt = |entry: &&Entry| nearest(&entry.key, ["topics"]).is_some();
+    let reported = match topics {
+        Some(topics) => declared.is_none() && !topics.is_null(),
+        None => keys.iter().find(misspelt).is_some(),
+    };
+    if reported {
+        return;
+    }
     let names = || {
         declared
             .into_iter()
@@ -69,12 +82,15 @@ fn declared_topics(root: &Node, report: &mut Report<'_>) {
         if names().any(|name| name == topic) {
             continue;
         }
-        let error = report.error(
-            span,
-            &path,
-            format!("the topic {} is not declared", quote(topic)),
-        );
-        if let Some(near) = nearest(topic, names()) {
+        let near = nearest(topic, names());
+        // A declaration under an illegal name is reported there.
+        let legal = |name| Format::Topic.check(name, &Schema::default()).is_ok();
+        if near.is_some_and(|near| !legal(near)) {
+            continue;
+        }
+        let message = format!("the topic {} is not declared", quote(topic));
+        let error = report.error(span, &path, message);
+        if let Some(near) = near {
             error.help(format!("did you mean `{near}`?"));
         } else {
             error.help(format!(

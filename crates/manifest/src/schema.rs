@@ -111,8 +111,8 @@ pub struct Schema {
     pub(crate) secrets: bool,
     /// What to say about particular unknown keys.
     pub(crate) hints: Vec<(&'static str, String)>,
-    /// Keys of other connectors' sections, and what to say about them.
-    pub(crate) sections: Vec<(String, String)>,
+    /// Keys of other connectors' sections, the one to write instead, and what to say.
+    pub(crate) sections: Vec<(String, String, String)>,
     /// Keys that start with `x-` are left alone: a place for anchors.
     pub(crate) extensions: bool,
 }
@@ -248,6 +248,10 @@ impl Schema {
         self.types.is_empty() || self.types.contains(&kind)
     }
 
+    pub(crate) fn section(&self, key: &str) -> Option<&(String, String, String)> {
+        self.sections.iter().find(|(other, ..)| other == key)
+    }
+
     pub(crate) fn property(&self, key: &str) -> Option<&Self> {
         let found = self.properties.iter().find(|(name, _)| name == key);
         found.map(|(_, schema)| schema)
@@ -273,6 +277,16 @@ impl Schema {
                     Some(Type::Integer | Type::Number) => "1".to_owned(),
                     Some(Type::Boolean) => "true".to_owned(),
                     Some(Type::Array) => "[…]".to_owned(),
+                    Some(Type::Object) if !self.required.is_empty() => {
+                        let needed = self
+                            .properties
+                            .iter()
+                            .filter(|(name, _)| self.required.contains(name));
+                        let needed: Vec<String> = needed
+                            .map(|(name, property)| format!("{name}: {}", property.sample()))
+                            .collect();
+                        format!("{{{}}}", needed.join(", "))
+                    }
                     Some(Type::Object) => "{…}".to_owned(),
                     _ => "…".to_owned(),
                 },

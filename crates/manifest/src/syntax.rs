@@ -18,6 +18,31 @@ pub(crate) fn explain(source: usize, text: &str, at: usize, info: &str) -> YamlE
         }
     }
     let point = Span::new(source, at, at + 1);
+    if info.contains("quoted scalar") && info.contains("end of stream") {
+        return YamlError::new(point, "this quote is never closed")
+            .help("close it on its line; double quotes inside double quotes are written `\\\"`");
+    }
+    if info.contains("unknown anchor") {
+        let alias = text[at..]
+            .split(|c: char| c.is_whitespace() || ",[]{}".contains(c))
+            .next();
+        let alias = alias.unwrap_or_default();
+        let name = alias.trim_start_matches('*');
+        let span = Span::new(source, at, at + alias.len());
+        return YamlError::new(
+            span,
+            format!("the alias `{alias}` stands for nothing: no `&{name}` before it"),
+        )
+        .help(format!("quote it if it is text: \"{alias}\""));
+    }
+    if let Some((open, bracket)) = open_bracket(&text[..floor(text, at)]) {
+        let close = if bracket == '[' { ']' } else { '}' };
+        if text[open..at].contains('\n') || at >= text.trim_end().len() {
+            let span = Span::new(source, open, open + 1);
+            return YamlError::new(span, format!("this `{bracket}` is never closed"))
+                .help(format!("close it with `{close}`"));
+        }
+    }
     if at >= text.trim_end().len() {
         return YamlError::new(point, format!("the text ends too early: {info}"))
             .help("a quote, a bracket or a brace is still open: look for it above");
@@ -42,6 +67,37 @@ fn line_at(text: &str, at: usize) -> (usize, &str) {
         .find('\n')
         .map_or(text.len(), |len| start + len);
     (start, text[start..end].trim_end_matches('\r'))
+}
+
+/// The innermost bracket or brace that is still open at the end of `text`.
+fn open_bracket(text: &str) -> Option<(usize, char)> {
+    let mut open = Vec::new();
+    let mut quote = None;
+    let mut before = '\n';
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (Some('"'), '\\') => {
+                chars.next();
+            }
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), _) => {}
+            // Within a plain scalar these are text.
+            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
+            (None, '#') if before.is_whitespace() => {
+                chars.by_ref().find(|(_, c)| *c == '\n');
+            }
+            (None, '[' | '{') if before.is_whitespace() || "[{,".contains(before) => {
+                open.push((at, c));
+            }
+            (None, ']' | '}') => {
+                open.pop();
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    open.pop()
 }
 
 fn floor(text: &str, mut at: usize) -> usize {

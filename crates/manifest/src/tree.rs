@@ -40,8 +40,8 @@ pub(crate) struct Entry {
 pub(crate) struct Filled {
     pub(crate) text: String,
     pub(crate) written: Option<String>,
-    /// Whether one of the variables holds a secret.
-    pub(crate) secret: bool,
+    /// A variable has no value: that is reported, and what follows from it need not be.
+    pub(crate) unfilled: bool,
 }
 
 impl Filled {

@@ -311,11 +311,13 @@ impl Composer<'_> {
         }
         if let Some(Open::Map { key: None, .. }) = self.stack.last() {
             // `{{value}}`: a mapping as a key.
-            return Err(
-                YamlError::new(span, "a key must be text, not a list or a mapping").help(
-                    "if braces or brackets belong to the text, quote the whole value: \"{value}\"",
-                ),
-            );
+            let what = "a key must be text, not a list or a mapping";
+            return Err(crate::syntax::explain(
+                self.source,
+                self.text,
+                span.start,
+                what,
+            ));
         }
         self.stack.push(open);
         Ok(())
