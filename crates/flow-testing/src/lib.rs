@@ -1,1 +1,7 @@
-//! Conformance suite, fault wrappers and test servers
+//! What tests of several rooms share: the conformance suite and real servers of a test's own.
+//!
+//! A test helper fails by panicking, so this crate alone may.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+pub mod conformance;
+pub mod redis;
