@@ -95,7 +95,7 @@ fn write_change(out: &mut String, rng: &mut Rng, kind: Kind, moment: &Moment) {
     let size = draw_size(rng);
     let wiki = draw_wiki(rng);
     let title = Title::draw(rng, kind);
-    let log = *pick(rng, LOGS);
+    let log = pick(rng, LOGS);
     // Some producers write keys in an order of their own: a scanner must not take `log_type` or a
     // nested `type` for the real one.
     let type_last = kind == Kind::Log && rng.u32(..40) == 0;
@@ -300,7 +300,7 @@ impl Title {
     fn draw(rng: &mut Rng, kind: Kind) -> Self {
         let (namespace, prefix) = match kind {
             Kind::Categorize => (14, "Category:"),
-            _ => *pick(rng, NAMESPACES),
+            _ => pick(rng, NAMESPACES),
         };
         // Five ASCII titles to one of any script: the field's share, about.
         let heads = if rng.u32(..6) == 0 {
@@ -311,8 +311,8 @@ impl Title {
         Self {
             namespace,
             prefix,
-            head: *pick(rng, heads),
-            tail: *pick(rng, TITLE_TAILS),
+            head: pick(rng, heads),
+            tail: pick(rng, TITLE_TAILS),
         }
     }
 
@@ -347,7 +347,7 @@ struct Comment {
 
 impl Comment {
     fn draw(rng: &mut Rng) -> Self {
-        let odd = (rng.u32(..6) == 0).then(|| *pick(rng, ODD_PHRASES));
+        let odd = (rng.u32(..6) == 0).then(|| pick(rng, ODD_PHRASES));
         Self { odd }
     }
 
@@ -372,7 +372,7 @@ impl Comment {
 fn fill(out: &mut String, rng: &mut Rng, phrases: &[&str], room: usize) {
     let end = out.len() + room;
     loop {
-        let phrase = *pick(rng, phrases);
+        let phrase = pick(rng, phrases);
         if out.len() + phrase.len() + 2 > end {
             return;
         }
@@ -412,8 +412,8 @@ fn draw_size(rng: &mut Rng) -> usize {
 }
 
 /// Drawn by a `u32`, because a draw of `usize` differs between 32 and 64 bits.
-fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
-    &from[rng.u32(..from.len() as u32) as usize]
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.u32(..from.len() as u32) as usize]
 }
 
 fn draw_wiki(rng: &mut Rng) -> &'static Wiki {
