@@ -27,6 +27,7 @@ pub use error::BuildError;
 pub use manifest::{Package, Param, SmartModuleToml};
 
 use find::{Found, Uses};
+use sources::Snapshot;
 
 /// Where modules come from and where what is built of them is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,8 +119,12 @@ impl Sources {
         dir: &Path,
         progress: &mut dyn FnMut(&str),
     ) -> Result<(PathBuf, bool), BuildError> {
-        let hash = sources::hash(dir).map_err(|error| BuildError::io(dir, error))?;
-        let wasm = self.cache_dir.join(format!("{name}-{version}-{hash}.wasm"));
+        let mut snapshot = Snapshot::take(dir).map_err(|error| BuildError::io(dir, error))?;
+        let path = |snapshot: &Snapshot| {
+            self.cache_dir
+                .join(format!("{name}-{version}-{}.wasm", snapshot.hash()))
+        };
+        let wasm = path(&snapshot);
         if wasm.is_file() {
             return Ok((wasm, false));
         }
@@ -127,10 +132,15 @@ impl Sources {
         std::fs::create_dir_all(&self.cache_dir).map_err(cache)?;
         // Cargo is told to build into one directory: one build at a time, whatever the module.
         let _lock = lock(&self.cache_dir.join("lock"), progress).map_err(cache)?;
+        // Whoever held the lock may have built this, and made the Cargo.lock that goes with it.
+        snapshot.digest_lock();
+        let wasm = path(&snapshot);
         if wasm.is_file() {
             return Ok((wasm, false));
         }
         let built = cargo::build(name, dir, &self.cache_dir, progress)?;
+        snapshot.digest_lock();
+        let wasm = path(&snapshot);
         keep(&built, &wasm).map_err(cache)?;
         self.forget_others(name, &wasm);
         Ok((wasm, true))

@@ -1,6 +1,6 @@
 //! Everything that a build depends on, as one hash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -10,54 +10,76 @@ use crate::cargo::{FEATURES, PROFILE};
 /// Change it when the way of building changes, so that nothing old is taken for new.
 const SCHEME: &str = "gristmill-smartbuild 1";
 
-/// Hex of the hash over the crate's files, the path dependencies', and the workspace's
-/// `Cargo.toml`, `Cargo.lock` and `.cargo/config.toml`. The compiler is not part of it: a newer
-/// one is no reason to build anew.
-pub(crate) fn hash(dir: &Path) -> std::io::Result<String> {
-    let mut files = BTreeSet::new();
-    let mut crates = BTreeSet::new();
-    let mut todo = vec![dir.canonicalize()?];
-    let root = workspace_root(&todo[0]);
-    while let Some(dir) = todo.pop() {
-        if !crates.insert(dir.clone()) {
-            continue;
+/// Digests of everything that a build depends on, by path.
+///
+/// These are the crate's files, its path dependencies', and the workspace's `Cargo.toml`,
+/// `Cargo.lock` and `.cargo/config.toml`. The compiler is not among them: a newer one is no reason
+/// to build anew.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    base: PathBuf,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Snapshot {
+    /// The crate in `dir` as it is now.
+    pub(crate) fn take(dir: &Path) -> std::io::Result<Self> {
+        let dir = dir.canonicalize()?;
+        let base = workspace_root(&dir).unwrap_or_else(|| dir.clone());
+        let mut files = BTreeSet::new();
+        let mut crates = BTreeSet::new();
+        let mut todo = vec![dir];
+        while let Some(dir) = todo.pop() {
+            if !crates.insert(dir.clone()) {
+                continue;
+            }
+            walk(&dir, &mut files)?;
+            todo.extend(path_dependencies(&dir.join("Cargo.toml"), &base));
         }
-        walk(&dir, &mut files)?;
-        todo.extend(path_dependencies(&dir.join("Cargo.toml"), root.as_deref())?);
-    }
-    for base in root.iter().map(PathBuf::as_path) {
-        for file in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
-            files.insert(base.join(file));
-        }
-    }
-    let mut hasher = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        hasher.update((bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    [SCHEME, FEATURES]
-        .iter()
-        .for_each(|text| add(text.as_bytes()));
-    PROFILE.iter().for_each(|setting| add(setting.as_bytes()));
-    // Relative, so that a clone elsewhere has the same builds.
-    let base = root.unwrap_or_else(|| dir.to_owned());
-    for file in files {
-        let Ok(bytes) = std::fs::read(&file) else {
-            continue;
+        files.extend(["Cargo.toml", ".cargo/config.toml"].map(|file| base.join(file)));
+        let mut snapshot = Self {
+            base,
+            files: BTreeMap::new(),
         };
-        add(file
-            .strip_prefix(&base)
-            .unwrap_or(&file)
-            .as_os_str()
-            .as_encoded_bytes());
-        add(&bytes);
+        files.into_iter().for_each(|file| snapshot.digest(file));
+        snapshot.digest_lock();
+        Ok(snapshot)
     }
-    let hash = hasher.finalize();
-    Ok(hash
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+
+    /// Look at `Cargo.lock` again: a build makes or completes it.
+    pub(crate) fn digest_lock(&mut self) {
+        self.digest(self.base.join("Cargo.lock"));
+    }
+
+    fn digest(&mut self, file: PathBuf) {
+        if let Ok(bytes) = std::fs::read(&file) {
+            self.files.insert(file, Sha256::digest(bytes).to_vec());
+        }
+    }
+
+    /// Hex of the hash over all of it. Paths count from the workspace, so that a clone elsewhere
+    /// has the same builds.
+    pub(crate) fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        [SCHEME, FEATURES]
+            .iter()
+            .for_each(|text| add(text.as_bytes()));
+        PROFILE.iter().for_each(|setting| add(setting.as_bytes()));
+        for (file, digest) in &self.files {
+            let path = file.strip_prefix(&self.base).unwrap_or(file);
+            add(path.as_os_str().as_encoded_bytes());
+            add(digest);
+        }
+        let hash = hasher.finalize();
+        hash.iter()
+            .take(12)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
 }
 
 /// The nearest directory at or above `dir` whose `Cargo.toml` has `[workspace]`.
@@ -93,35 +115,36 @@ fn walk(dir: &Path, files: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Directories of the crates that `manifest` depends on by path, itself or through its workspace.
-fn path_dependencies(manifest: &Path, root: Option<&Path>) -> std::io::Result<Vec<PathBuf>> {
+/// Directories of the crates that `manifest` depends on by path, itself or through its workspace
+/// in `root`.
+fn path_dependencies(manifest: &Path, root: &Path) -> Vec<PathBuf> {
     let Some(own) = table(manifest) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
-    let shared = root.and_then(|root| table(&root.join("Cargo.toml")));
+    let shared = table(&root.join("Cargo.toml"));
     let shared = shared
         .as_ref()
         .and_then(|t| t.get("workspace")?.get("dependencies")?.as_table());
+    let sections = ["dependencies", "build-dependencies"];
+    let dependencies = sections
+        .iter()
+        .filter_map(|section| own.get(*section)?.as_table())
+        .flatten();
     let mut dirs = Vec::new();
-    for section in ["dependencies", "build-dependencies"] {
-        let Some(dependencies) = own.get(section).and_then(|section| section.as_table()) else {
-            continue;
+    for (name, dependency) in dependencies {
+        let inherited = dependency.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+        let (base, dependency) = match inherited {
+            true => (Some(root), shared.and_then(|shared| shared.get(name))),
+            false => (manifest.parent(), Some(dependency)),
         };
-        for (name, dependency) in dependencies {
-            let inherited = dependency.get("workspace").and_then(toml::Value::as_bool);
-            let (base, dependency) = match (inherited, root, shared) {
-                (Some(true), Some(root), Some(shared)) => (Some(root), shared.get(name)),
-                _ => (manifest.parent(), Some(dependency)),
-            };
-            let path = dependency
-                .and_then(|d| d.get("path"))
-                .and_then(toml::Value::as_str);
-            if let (Some(base), Some(path)) = (base, path)
-                && let Ok(dir) = base.join(path).canonicalize()
-            {
-                dirs.push(dir);
-            }
+        let path = dependency
+            .and_then(|d| d.get("path"))
+            .and_then(toml::Value::as_str);
+        if let (Some(base), Some(path)) = (base, path)
+            && let Ok(dir) = base.join(path).canonicalize()
+        {
+            dirs.push(dir);
         }
     }
-    Ok(dirs)
+    dirs
 }
