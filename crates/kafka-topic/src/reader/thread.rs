@@ -1,0 +1,473 @@
+//! The reader's thread: polls, cuts batches, answers commands.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use gristmill_flow::{LegStats, SourceError, SourceEvent};
+use gristmill_record::Lane;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+
+use super::queue::Queue;
+use super::{ReaderConfig, Start};
+use crate::context::{Change, Reading};
+use crate::error::{Doing, Trouble};
+use crate::{ConfigError, native};
+
+use super::lane::Open;
+
+/// How long a poll waits when there is nothing to do; commands are looked at in between.
+const IDLE_POLL: Duration = Duration::from_millis(20);
+/// How long the queue may be full before the partitions are paused, so that polling can go on (a
+/// consumer that does not poll is thrown out of its group) without fetching. Pausing drops what
+/// librdkafka has fetched, so a sink that is merely slower must not cause it.
+const FULL_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the group's offsets are committed.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a request to a broker may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a lost connection is asked after.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) enum Command {
+    Resume {
+        offsets: BTreeMap<i32, Option<i64>>,
+        reply: oneshot::Sender<Result<(), SourceError>>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+pub(super) struct Thread {
+    config: ReaderConfig,
+    topic: Arc<str>,
+    c_topic: CString,
+    consumer: Arc<BaseConsumer<Reading>>,
+    queue: Arc<Queue>,
+    /// Partitions that are ours; `None` until they are resumed.
+    lanes: BTreeMap<i32, Option<Open>>,
+    full_since: Option<Instant>,
+    paused: bool,
+    committed_at: Instant,
+    /// A trouble was reported, and when it was last asked after.
+    trouble: Option<Instant>,
+    assignments: usize,
+}
+
+/// A consumer for `config`, not connected yet.
+pub(super) fn consumer(config: &ReaderConfig) -> Result<BaseConsumer<Reading>, ConfigError> {
+    let mut client = config.kafka.client()?;
+    let mut default = |key: &str, value: &str| {
+        if !config.kafka.properties.contains_key(key) {
+            client.set(key, value);
+        }
+    };
+    // What librdkafka holds is bounded by these: decompressed records (8 MiB), and one response
+    // per broker on its way.
+    default("fetch.message.max.bytes", "524288");
+    default("fetch.max.bytes", "2097152");
+    // At the end of a partition the end itself is learnt of within this time.
+    default("fetch.wait.max.ms", "200");
+    default("fetch.queue.backoff.ms", "20");
+    default("topic.metadata.refresh.interval.ms", "10000");
+    client
+        .set("group.id", &config.group)
+        .set("isolation.level", "read_committed")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("check.crcs", "true")
+        .set("queued.max.messages.kbytes", "8192");
+    client
+        .create_with_context(Reading::default())
+        .map_err(|error| config.kafka.refused(error))
+}
+
+impl Thread {
+    pub(super) fn new(
+        config: ReaderConfig,
+        topic: Arc<str>,
+        consumer: BaseConsumer<Reading>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self {
+            c_topic: native::c_name(&topic),
+            config,
+            topic,
+            consumer: Arc::new(consumer),
+            queue,
+            lanes: BTreeMap::new(),
+            full_since: None,
+            paused: false,
+            committed_at: Instant::now(),
+            trouble: None,
+            assignments: 0,
+        }
+    }
+
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        if let Err(error) = self.consumer.subscribe(&[&self.topic]) {
+            self.queue.push(Err(SourceError::Fatal(format!(
+                "cannot subscribe to `{}`: {error}",
+                self.topic
+            ))));
+        }
+        // A message borrows its consumer; what is done with the message borrows the rest of us.
+        let consumer = Arc::clone(&self.consumer);
+        while !self.queue.is_closed() {
+            match commands.try_recv() {
+                Ok(Command::Resume { offsets, reply }) => {
+                    // The leg may have gone meanwhile.
+                    let _ = reply.send(self.resume(&offsets));
+                }
+                Ok(Command::Close { reply }) => return self.close(Some(reply)),
+                Err(_) => self.turn(&consumer),
+            }
+        }
+        let reply = commands.try_iter().find_map(|command| match command {
+            Command::Close { reply } => Some(reply),
+            Command::Resume { .. } => None,
+        });
+        self.close(reply);
+    }
+
+    /// One poll and what follows from it.
+    fn turn(&mut self, consumer: &BaseConsumer<Reading>) {
+        self.commit(CommitMode::Async, COMMIT_INTERVAL);
+        if !self.has_room() && !self.paused {
+            return;
+        }
+        let waiting = self.lanes.values().flatten().filter_map(Open::since).min();
+        let timeout = match waiting {
+            Some(since) => self.config.linger.saturating_sub(since.elapsed()),
+            None => IDLE_POLL,
+        };
+        match consumer.poll(timeout) {
+            Some(Ok(message)) => self.take(&message),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.end_of_partition(partition, consumer.context().take_end());
+            }
+            Some(Err(error)) => self.failed(&error),
+            // Run dry: what is there goes out.
+            None => {
+                let due: Vec<i32> = self.lanes.keys().copied().collect();
+                due.into_iter().for_each(|partition| self.cut(partition));
+                self.probe();
+            }
+        }
+        for change in consumer.context().take_changes() {
+            self.changed(change);
+        }
+    }
+
+    /// Whether the queue takes more; if it has not for long, the partitions are paused, so that
+    /// polling can go on.
+    fn has_room(&mut self) -> bool {
+        if !self.queue.is_full() {
+            self.full_since = None;
+            if self.paused {
+                self.paused = false;
+                self.pause_all(false);
+            }
+            return true;
+        }
+        if self.paused {
+            return false;
+        }
+        let since = *self.full_since.get_or_insert_with(Instant::now);
+        if self.queue.wait_for_room(Duration::from_millis(100)) {
+            return true;
+        }
+        if since.elapsed() > FULL_PATIENCE {
+            self.paused = true;
+            self.pause_all(true);
+        }
+        false
+    }
+
+    fn pause_all(&self, pause: bool) {
+        let mut open = TopicPartitionList::new();
+        for (partition, _) in self.lanes.iter().filter(|(_, lane)| lane.is_some()) {
+            open.add_partition(&self.topic, *partition);
+        }
+        let result = if pause {
+            self.consumer.pause(&open)
+        } else {
+            self.consumer.resume(&open)
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, pause, topic = &*self.topic, "pause");
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        let partition = message.partition();
+        // Fetched before the leg said where to go on: not ours to hand out.
+        let Some(Some(lane)) = self.lanes.get_mut(&partition) else {
+            return;
+        };
+        if !lane.push(message) {
+            return;
+        }
+        if lane.is_full(self.config.batch_records_max, self.config.batch_bytes_max) {
+            self.cut(partition);
+        }
+    }
+
+    /// Hand out what is gathered of a partition.
+    fn cut(&mut self, partition: i32) {
+        let Some(Some(lane)) = self.lanes.get_mut(&partition) else {
+            return;
+        };
+        let Some(batch) = lane.cut() else {
+            return;
+        };
+        let next = lane.next();
+        if let Some(high) = native::cached_high_watermark(&self.consumer, &self.c_topic, partition)
+        {
+            self.config.stats.set_lag(partition, (high - next).max(0));
+        }
+        self.trouble = None;
+        self.queue.push(Ok(SourceEvent::Batch(batch)));
+    }
+
+    /// Nothing more for now: whatever lies between the last record and the end is not for readers
+    /// (control markers, aborted records), and the position may pass it.
+    fn end_of_partition(&mut self, partition: i32, end: Option<i64>) {
+        let Some(Some(lane)) = self.lanes.get_mut(&partition) else {
+            return;
+        };
+        let batch = lane.cut_at(end);
+        if let Some(batch) = batch {
+            self.queue.push(Ok(SourceEvent::Batch(batch)));
+        }
+        self.trouble = None;
+        self.config.stats.set_lag(partition, 0);
+    }
+
+    fn changed(&mut self, change: Change) {
+        let lanes = |partitions: &[i32]| -> Vec<Lane> {
+            partitions
+                .iter()
+                .map(|p| Lane::new(Arc::clone(&self.topic), *p))
+                .collect()
+        };
+        let event = match change {
+            Change::Assigned(partitions) => {
+                let assigned = lanes(&partitions);
+                self.lanes
+                    .extend(partitions.iter().map(|partition| (*partition, None)));
+                self.trouble = None;
+                SourceEvent::Assigned(assigned)
+            }
+            Change::Revoked(partitions) => {
+                let revoked = lanes(&partitions);
+                // Their new owner reads them again from where the sink is.
+                self.queue.discard(&partitions);
+                self.lanes
+                    .retain(|partition, _| !partitions.contains(partition));
+                SourceEvent::Revoked(revoked)
+            }
+        };
+        self.assignments += 1;
+        if self.assignments > 1 {
+            LegStats::add(&self.config.stats.rebalances, 1);
+        }
+        self.queue.push(Ok(event));
+    }
+
+    /// Go to where the sink is.
+    fn resume(&mut self, offsets: &BTreeMap<i32, Option<i64>>) -> Result<(), SourceError> {
+        let partitions: Vec<i32> = offsets.keys().copied().collect();
+        self.queue.discard(&partitions);
+        let mut targets = TopicPartitionList::new();
+        let mut open = Vec::new();
+        for (partition, stored) in offsets {
+            let Some(lane) = self.lanes.get_mut(partition) else {
+                // Revoked meanwhile; the event is in the queue.
+                continue;
+            };
+            // Nothing may be handed out of it until it is where it should be.
+            *lane = None;
+            let offset = self.check(*partition, *stored)?;
+            targets
+                .add_partition_offset(&self.topic, *partition, Offset::Offset(offset))
+                .map_err(|error| self.retry(&error))?;
+            open.push((*partition, offset));
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        let mut paused = TopicPartitionList::new();
+        open.iter().for_each(|(partition, _)| {
+            paused.add_partition(&self.topic, *partition);
+        });
+        let result = self.consumer.seek_partitions(targets, REQUEST_TIMEOUT);
+        let result = result.map_err(|error| self.retry(&error))?;
+        for element in result.elements() {
+            // Not started yet (`State`), or a broker is away: the leg calls again.
+            element.error().map_err(|error| self.retry(&error))?;
+        }
+        self.consumer
+            .resume(&paused)
+            .map_err(|error| self.retry(&error))?;
+        for (partition, offset) in open {
+            let lane = Lane::new(Arc::clone(&self.topic), partition);
+            self.lanes.insert(partition, Some(Open::new(lane, offset)));
+        }
+        if self.paused {
+            self.pause_all(true);
+        }
+        Ok(())
+    }
+
+    /// The offset to go on at, if it still is in the topic.
+    fn check(&self, partition: i32, stored: Option<i64>) -> Result<i64, SourceError> {
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&self.topic, partition, REQUEST_TIMEOUT)
+            .map_err(|error| self.retry(&error))?;
+        let offset = match (stored, self.config.start) {
+            (None, Start::Beginning) => low,
+            (None, Start::End) => high,
+            (Some(offset), _) => offset,
+        };
+        let lane = Lane::new(Arc::clone(&self.topic), partition);
+        if offset > high {
+            return Err(SourceError::Fatal(format!(
+                "{lane}: the sink is at offset {offset} and the topic ends at {high}: the topic \
+                 was recreated or truncated; delete the sink's position of it to count it from \
+                 the beginning, or use another consumer id"
+            )));
+        }
+        if offset < low {
+            return Err(SourceError::Fatal(format!(
+                "{lane}: {} records were deleted by retention before they were counted (the sink \
+                 is at offset {offset}, the topic begins at {low}); set the sink's position to \
+                 {low} to go on without them, and raise the topic's retention.ms",
+                low - offset
+            )));
+        }
+        self.config.stats.set_lag(partition, high - offset);
+        Ok(offset)
+    }
+
+    fn explain(&self, code: Code) -> Trouble {
+        let doing = Doing::Read {
+            topic: &self.topic,
+            group: Some(&self.config.group),
+        };
+        doing.explain(code, &self.config.kafka)
+    }
+
+    fn retry(&self, error: &KafkaError) -> SourceError {
+        self.explain(
+            error
+                .rdkafka_error_code()
+                .unwrap_or(Code::OperationTimedOut),
+        )
+        .into()
+    }
+
+    fn failed(&mut self, error: &KafkaError) {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+        if code == Code::AutoOffsetReset || code == Code::OffsetOutOfRange {
+            return self.out_of_range();
+        }
+        // The leg shows what is awaited; a login that was refused explains why all are down.
+        let code = match self.consumer.context().trouble() {
+            Some(login @ (Code::Authentication | Code::SaslAuthenticationFailed)) => login,
+            _ => code,
+        };
+        let mut trouble = self.explain(code);
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            trouble = Trouble::Lasting(format!("reading `{}`: {code}", self.topic));
+        }
+        match &trouble {
+            // One broker of several went away: the others go on, librdkafka comes back to it.
+            Trouble::Passing(reason) if code == Code::BrokerTransportFailure => {
+                return tracing::debug!(reason, "a broker went away");
+            }
+            Trouble::Passing(_) => self.trouble = Some(Instant::now()),
+            Trouble::Lasting(_) => {}
+        }
+        self.queue.push(Err(trouble.into()));
+    }
+
+    /// A fetch was refused: say of which partition, and why.
+    fn out_of_range(&mut self) {
+        let open: Vec<(i32, i64)> = self
+            .lanes
+            .iter()
+            .filter_map(|(partition, lane)| Some((*partition, lane.as_ref()?.next())))
+            .collect();
+        for (partition, next) in open {
+            if let Err(error) = self.check(partition, Some(next)) {
+                self.queue.push(Err(error));
+            }
+        }
+    }
+
+    /// After a trouble was reported: once a broker answers again, an empty batch tells the leg.
+    fn probe(&mut self) {
+        if self
+            .trouble
+            .is_none_or(|asked| asked.elapsed() < PROBE_INTERVAL)
+        {
+            return;
+        }
+        self.trouble = Some(Instant::now());
+        let answer = self
+            .consumer
+            .fetch_metadata(Some(&self.topic), Duration::from_millis(500));
+        let there = answer.is_ok_and(|metadata| {
+            metadata
+                .topics()
+                .iter()
+                .any(|topic| topic.error().is_none())
+        });
+        if there && let Some(lane) = self.lanes.values().flatten().next() {
+            self.trouble = None;
+            self.queue.push(Ok(SourceEvent::Batch(lane.nothing())));
+        }
+    }
+
+    /// Commit to the group what the sink has: for lag tools, so errors do not matter.
+    fn commit(&mut self, mode: CommitMode, interval: Duration) {
+        if self.committed_at.elapsed() < interval {
+            return;
+        }
+        self.committed_at = Instant::now();
+        let mut offsets = TopicPartitionList::new();
+        for (partition, offset) in self.queue.take_commits() {
+            if self.lanes.contains_key(&partition) {
+                let offset = Offset::Offset(offset);
+                // Only a negative offset is refused, and no position is.
+                let _ = offsets.add_partition_offset(&self.topic, partition, offset);
+            }
+        }
+        if offsets.count() > 0
+            && let Err(error) = self.consumer.commit(&offsets, mode)
+        {
+            tracing::debug!(%error, topic = &*self.topic, "the group's offsets were not committed");
+        }
+    }
+
+    fn close(mut self, reply: Option<oneshot::Sender<()>>) {
+        self.commit(CommitMode::Async, Duration::ZERO);
+        // Leaves the group, and commits before.
+        drop(self.consumer);
+        if let Some(reply) = reply {
+            let _ = reply.send(());
+        }
+    }
+}
