@@ -1,5 +1,7 @@
 //! Recordings: every byte of data as recorded, whatever the line ends, and resume on any id.
 
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
 mod client;
 
 use std::{fs, path::PathBuf, sync::Arc};

@@ -1,5 +1,7 @@
 //! The server as clients see it: greeting, resume, ends, pacing, faults.
 
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
 mod client;
 
 use std::time::{Duration, Instant};

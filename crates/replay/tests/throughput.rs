@@ -1,5 +1,11 @@
 //! Figures, not guarantees: `cargo test --release -p gristmill-replay --test throughput -- --ignored --nocapture`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it prints figures"
+)]
+
 mod client;
 
 use std::{hint::black_box, time::Instant};

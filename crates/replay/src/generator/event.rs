@@ -1,16 +1,11 @@
 //! The JSON of one event, key by key in wire order.
 
-use std::fmt::Write as _;
-
 use fastrand::Rng;
-use jiff::Timestamp;
 
 use super::{
     TOPIC,
-    words::{
-        BOTS, LOGS, MARKUP, NAMESPACES, ODD_PHRASES, PHRASES, TITLE_HEADS, TITLE_TAILS, USERS,
-        WIKIS, Wiki,
-    },
+    text::{Comment, Title, pick, push_json, put, write_page_url, write_time, write_uuid},
+    words::{BOTS, LOGS, USERS, WIKIS, Wiki},
 };
 
 /// Bytes of `data` that 0, 50, 90, 97, 99 and 100 % of all events stay within, as measured.
@@ -25,9 +20,6 @@ const SIZE_QUANTILES: [(u32, u32); 6] = [
 ];
 /// From the end of the comment to the end of the event without the parsed comment, on average.
 const TAIL_BYTES: usize = 330;
-
-/// The first so many of the titles' heads are plain ASCII.
-const ASCII_HEADS: usize = 12;
 
 /// What an event is, as far as its keys go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,99 +280,6 @@ fn write_user(out: &mut String, rng: &mut Rng, bot: bool) {
     out.push('"');
 }
 
-/// A page's title, in parts.
-struct Title {
-    namespace: u32,
-    prefix: &'static str,
-    head: &'static str,
-    tail: &'static str,
-}
-
-impl Title {
-    fn draw(rng: &mut Rng, kind: Kind) -> Self {
-        let (namespace, prefix) = match kind {
-            Kind::Categorize => (14, "Category:"),
-            _ => pick(rng, NAMESPACES),
-        };
-        // Five ASCII titles to one of any script: the field's share, about.
-        let heads = if rng.u32(..6) == 0 {
-            TITLE_HEADS
-        } else {
-            &TITLE_HEADS[..ASCII_HEADS]
-        };
-        Self {
-            namespace,
-            prefix,
-            head: pick(rng, heads),
-            tail: pick(rng, TITLE_TAILS),
-        }
-    }
-
-    fn write_json(&self, out: &mut String) {
-        [self.prefix, self.head, self.tail]
-            .iter()
-            .for_each(|part| push_json(out, part));
-    }
-}
-
-fn write_page_url(out: &mut String, wiki: &Wiki, title: &Title) {
-    put(out, format_args!(r#""https://{}/wiki/"#, wiki.host));
-    for byte in [title.prefix, title.head, title.tail]
-        .iter()
-        .flat_map(|part| part.bytes())
-    {
-        match byte {
-            b' ' => out.push('_'),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b':' | b'(' | b')' => {
-                out.push(char::from(byte));
-            }
-            _ => put(out, format_args!("%{byte:02X}")),
-        }
-    }
-    out.push('"');
-}
-
-/// A comment: plain phrases, now and then an odd one in front.
-struct Comment {
-    odd: Option<&'static str>,
-}
-
-impl Comment {
-    fn draw(rng: &mut Rng) -> Self {
-        let odd = (rng.u32(..6) == 0).then(|| pick(rng, ODD_PHRASES));
-        Self { odd }
-    }
-
-    fn write(&self, out: &mut String, rng: &mut Rng, room: usize) {
-        out.push_str(self.odd.unwrap_or_default());
-        fill(out, rng, PHRASES, room);
-    }
-
-    fn write_parsed(&self, out: &mut String, rng: &mut Rng, room: usize) {
-        let end = out.len() + room;
-        out.push_str(self.odd.unwrap_or_default());
-        if rng.u32(..3) == 0 {
-            out.push_str(pick(rng, MARKUP));
-        }
-        fill(out, rng, PHRASES, end.saturating_sub(out.len()));
-        // The last few bytes that no phrase fits in.
-        (out.len()..end).for_each(|_| out.push('.'));
-    }
-}
-
-/// Appends phrases as long as they fit into `room` bytes.
-fn fill(out: &mut String, rng: &mut Rng, phrases: &[&str], room: usize) {
-    let end = out.len() + room;
-    loop {
-        let phrase = pick(rng, phrases);
-        if out.len() + phrase.len() + 2 > end {
-            return;
-        }
-        out.push_str(phrase);
-        out.push_str("; ");
-    }
-}
-
 /// Makes `out` something other than JSON, without ever adding a line end.
 fn spoil(out: &mut String, rng: &mut Rng) {
     match rng.u32(..4) {
@@ -411,11 +310,6 @@ fn draw_size(rng: &mut Rng) -> usize {
     (low + (high - low) * (at - from) / (to - from)) as usize
 }
 
-/// Drawn by a `u32`, because a draw of `usize` differs between 32 and 64 bits.
-fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
-    from[rng.u32(..from.len() as u32) as usize]
-}
-
 fn draw_wiki(rng: &mut Rng) -> &'static Wiki {
     let mut left = rng.u32(..100);
     for (weight, wiki) in WIKIS {
@@ -425,51 +319,4 @@ fn draw_wiki(rng: &mut Rng) -> &'static Wiki {
         left -= weight;
     }
     &WIKIS[0].1
-}
-
-/// A version 4 UUID (RFC 9562) of 122 of the given 128 bits.
-fn write_uuid(out: &mut String, high: u64, low: u64) {
-    let high = high & !0xf000 | 0x4000;
-    let low = low & !(0b11 << 62) | 0b10 << 62;
-    put(
-        out,
-        format_args!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff
-        ),
-    );
-}
-
-/// ISO 8601 in UTC: whole seconds without a fraction, others with milliseconds, as both occur.
-fn write_time(out: &mut String, timestamp_ms: i64) {
-    let time = Timestamp::from_millisecond(timestamp_ms).unwrap_or_default();
-    if timestamp_ms % 1000 == 0 {
-        put(out, format_args!("{}", time.strftime("%Y-%m-%dT%H:%M:%SZ")));
-    } else {
-        put(
-            out,
-            format_args!("{}", time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")),
-        );
-    }
-}
-
-fn push_json(out: &mut String, text: &str) {
-    for part in text.split_inclusive('"') {
-        match part.strip_suffix('"') {
-            Some(plain) => {
-                out.push_str(plain);
-                out.push_str("\\\"");
-            }
-            None => out.push_str(part),
-        }
-    }
-}
-
-fn put(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = out.write_fmt(arguments);
 }

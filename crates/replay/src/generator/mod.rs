@@ -10,6 +10,7 @@
 
 mod event;
 mod tally;
+mod text;
 mod words;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! A real HTTP client, and an SSE decoder that is simple because it waits for whole blocks.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use std::{sync::Arc, time::Duration};
 
