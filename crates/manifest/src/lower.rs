@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use crate::diagnostic::Origin;
+use crate::fill::sounds_secret;
 use crate::format;
-use crate::load::{connectors, is_single, sounds_secret, spec_of};
+use crate::load::{connectors, is_single, spec_of};
 use crate::model::{
     Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Place, Producer, Section,
     Start, Text, Topic, Transform,

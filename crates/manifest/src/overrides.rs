@@ -1,9 +1,9 @@
 //! `--set PATH=VALUE`: values from the command line, put into the tree before it is checked.
 
-use crate::check::Report;
 use crate::core;
 use crate::load::{connectors, is_single, spec_of};
-use crate::schema::{Schema, Type};
+use crate::report::Report;
+use crate::schema::{Additional, Schema, Type};
 use crate::source::Span;
 use crate::spec::ConnectorSpec;
 use crate::text::{all_of, nearest, quote};
@@ -248,7 +248,7 @@ impl Walk<'_> {
         };
         let (key, next) = step(rest, map, schema);
         let known = map.entry(&key).is_some() || schema.child(&key).is_some();
-        if !known && schema.additional != crate::schema::Additional::Any {
+        if !known && schema.additional != Additional::Any {
             return Err(self.unknown(from, &key, schema));
         }
         let any = Schema::anything();
@@ -272,6 +272,7 @@ impl Walk<'_> {
         let entry = &mut map.entries[index];
         if from + next >= self.path.len() {
             entry.node = self.value(child, each);
+            entry.key_span = key_span;
             return Ok(());
         }
         self.set(&mut entry.node, child, from + next, each)
@@ -292,6 +293,7 @@ impl Walk<'_> {
                 restamp(&mut node, span);
                 node.value
             }
+            None if mistakes.is_empty() && !schema.allows(Type::String) => Value::Null,
             _ => plain(),
         };
         let only_text = schema.types == [Type::String];
@@ -300,7 +302,7 @@ impl Walk<'_> {
             Value::Map(_) => schema.allows(Type::Object),
             Value::List(_) => schema.allows(Type::Array),
             Value::Text(_) => true,
-            Value::Null => each.value().trim() != "",
+            Value::Null => !only_text,
             _ => !only_text,
         };
         if !fits && scalar_text {
@@ -357,10 +359,11 @@ fn step(rest: &str, map: &Map, schema: &Schema) -> (String, usize) {
     if let Some((key, next)) = longest(rest, there.chain(known)) {
         return (key.to_owned(), next);
     }
-    if let crate::schema::Additional::Schema(values) = &schema.additional {
-        if !values.allows(Type::Object) && !values.allows(Type::Array) {
-            return (rest.to_owned(), rest.len());
-        }
+    if let Additional::Schema(values) = &schema.additional
+        && !values.allows(Type::Object)
+        && !values.allows(Type::Array)
+    {
+        return (rest.to_owned(), rest.len());
     }
     first_step(rest)
 }

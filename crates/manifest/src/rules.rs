@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::{At, Report};
 use crate::format::Format;
 use crate::load::{connectors, is_single, spec_of};
 use crate::lower::brokers;
+use crate::report::{At, Report};
 use crate::schema::Schema;
 use crate::source::Span;
 use crate::spec::{ConnectorSpec, Direction};

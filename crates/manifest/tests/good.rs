@@ -1,4 +1,8 @@
 //! Manifests that are right, and what becomes of them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy takes for other code"
+)]
 
 mod common;
 

@@ -1,6 +1,10 @@
 //! Golden messages: each `invalid/NAME.yaml` is refused with exactly what `NAME.err` says.
 //! `GRISTMILL_BLESS=1 cargo test -p gristmill-manifest --test invalid` writes them anew; read the
 //! difference before it is committed.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy takes for other code"
+)]
 
 mod common;
 
