@@ -9,7 +9,7 @@ mod common;
 use std::time::Duration;
 
 use common::{PIPELINE, load, specs};
-use gristmill_manifest::{Delivery, Direction, Manifest, NoVariables, Start};
+use gristmill_manifest::{ConnectorSpec, Delivery, Direction, Manifest, NoVariables, Start};
 
 #[test]
 fn the_main_job() {
@@ -101,4 +101,18 @@ fn not_utf8() {
         text,
         "p.yaml:2:4: error: the file is not UTF-8: byte 0xff at 8"
     );
+}
+
+#[test]
+fn every_shipped_connector_is_described_and_takes_its_sample() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../connectors");
+    for connector in std::fs::read_dir(folder).unwrap() {
+        let connector = connector.unwrap().path();
+        let read = |file: &str| std::fs::read_to_string(connector.join(file)).unwrap();
+        let spec = ConnectorSpec::parse(&read("Connector.toml"))
+            .unwrap_or_else(|error| panic!("{}: {error}", connector.display()));
+        let sample = read("sample-config.yaml");
+        Manifest::load("sample-config.yaml", &sample, &[spec], &[], &NoVariables)
+            .unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    }
 }
