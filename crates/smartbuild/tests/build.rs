@@ -1,6 +1,6 @@
 //! Real builds of the modules in this repository.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
 use std::path::{Path, PathBuf};
 

@@ -15,3 +15,6 @@ pub(crate) use encode::{Input, Params, encode_init};
 /// The version of the encoding, third argument of every call
 /// (`fluvio_smartmodule::SMARTMODULE_TIMESTAMPS_VERSION`).
 pub(crate) const VERSION: i32 = 22;
+
+#[cfg(test)]
+mod tests;
