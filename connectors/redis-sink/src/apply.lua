@@ -36,6 +36,9 @@ end
 local bad = {2}
 for i = 3, #KEYS do
   local value = redis.pcall('GET', KEYS[i])
+  if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then
+    return value
+  end
   if value then
     local reason = problem(value, tonumber(ARGV[i + 2]))
     if reason then

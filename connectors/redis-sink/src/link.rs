@@ -39,6 +39,11 @@ const PASSING: [&str; 11] = [
     "TRYAGAIN",
 ];
 
+/// What an ACL has to allow.
+const PERMISSIONS: &str = "the user needs EVALSHA, EVAL, HGET, HMGET, HSET, HDEL, SADD, GET and \
+                           INCRBY on its counts and on `gristmill:*`, and SSCAN, MGET and HGETALL \
+                           for `gristmill counts`";
+
 /// A lazily opened connection to the server of one connector.
 pub(crate) struct Link {
     connector: String,
@@ -139,6 +144,14 @@ impl Link {
                 auth.arg(username);
             }
             auth.arg(password).exec_async(&mut connection).await?;
+        } else {
+            // A command as long as the script's is answered to a stranger with a protocol error;
+            // this one with NOAUTH.
+            let ping = redis::cmd("PING").exec_async(&mut connection).await;
+            ping.or_else(|error| match error.code() {
+                Some("NOPERM") => Ok(()),
+                _ => Err(error),
+            })?;
         }
         if wanted.db() != 0 {
             let mut select = redis::cmd("SELECT");
@@ -199,10 +212,8 @@ impl Link {
         }
         let remedy = match code {
             "WRONGPASS" | "NOAUTH" => "set `username` and `password`, or put them into the url",
-            "NOPERM" => {
-                "the user needs EVALSHA, EVAL, HGET, HMGET, HSET, HDEL, SADD, GET and INCRBY on \
-                 its counts and on `gristmill:*`"
-            }
+            "NOPERM" => PERMISSIONS,
+            _ if detail.contains("executing the script can't run") => PERMISSIONS,
             "CROSSSLOT" => {
                 "on Redis Cluster all keys of a sink share a slot: begin `count` with a hash tag, \
                  such as `{{wikipedia}}:{value}`"

@@ -41,6 +41,11 @@ impl RedisServer {
         ])
     }
 
+    /// Start one that waits to be joined to a cluster.
+    pub fn start_cluster() -> Option<Self> {
+        Self::start_with(&["--save", "", "--cluster-enabled", "yes"])
+    }
+
     /// Start one with these command line options. Where there is no server on the machine the test
     /// is to return: that is said on stderr, or a panic if `GRISTMILL_TEST_REQUIRE=1`.
     ///
@@ -194,9 +199,18 @@ fn find_binary() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Free, and so low that a cluster's bus, 10,000 above, has a port too.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    let mut tried = Vec::new();
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        if port < 55_000 || tried.len() > 100 {
+            return port;
+        }
+        // Kept, so that the next one is another.
+        tried.push(listener);
+    }
 }
 
 fn answer(reader: &mut impl BufRead) -> std::io::Result<String> {

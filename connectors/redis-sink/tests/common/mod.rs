@@ -85,3 +85,49 @@ pub(crate) fn stored(error: SinkError) -> Option<i64> {
         other => panic!("not misaligned: {other}"),
     }
 }
+
+/// A value for each offset of an endless topic: six distinct ones.
+pub(crate) fn value(offset: i64) -> &'static str {
+    ["edit", "new", "log", "categorize", "external", "142"][(offset * 7 % 11 % 6) as usize]
+}
+
+/// What counting the topic's first `end` records exactly once gives.
+pub(crate) fn truth(end: i64) -> BTreeMap<String, i64> {
+    let mut truth = BTreeMap::new();
+    for offset in 0..end {
+        *truth.entry(value(offset).to_owned()).or_insert(0) += 1;
+    }
+    truth
+}
+
+/// Read and write the topic up to `end` as a leg does: from the stored position, again after
+/// `Retry`, re-seeking after `Misaligned`. Returns how often it was misaligned.
+pub(crate) async fn run(sink: &mut RedisSink, end: i64, seed: u64) -> usize {
+    let mut random = seed;
+    let mut misaligned = 0;
+    'seek: loop {
+        let mut at = loop {
+            match sink.positions(&[lane()]).await {
+                Ok(positions) => break positions.get(&lane()).map_or(0, |p| p.offset().unwrap()),
+                Err(SinkError::Retry { after, .. }) => tokio::time::sleep(after).await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        while at < end {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let next = end.min(at + 1 + (random >> 33) as i64 % 50);
+            let values: Vec<&str> = (at..next).map(value).collect();
+            match write(sink, &batch(at, &values)).await {
+                Ok(_) => at = next,
+                Err(SinkError::Misaligned { .. }) => {
+                    misaligned += 1;
+                    continue 'seek;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        return misaligned;
+    }
+}
