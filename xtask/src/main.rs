@@ -2,6 +2,7 @@
 //! dispatches.
 #![allow(clippy::print_stdout, reason = "a command line tool")]
 
+mod ci;
 mod cluster;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +16,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Everything that must hold before a change lands
+    Ci(ci::CiArgs),
     /// A real Kafka cluster and a Redis on loopback, for development and tests
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -22,6 +25,7 @@ enum Verb {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().verb {
+        Verb::Ci(args) => ci::run(&args),
         Verb::Cluster(verb) => cluster::run(verb),
     }
 }

@@ -1,3 +1,74 @@
-//! The gristmill command line.
+//! The gristmill command line: parse, run one verb, turn its outcome into an exit code.
+//!
+//! **Invariant:** only this crate prints, and only here errors end as text: libraries have typed
+//! errors. Standard output carries results (tables, JSON), standard error everything else.
 
-fn main() {}
+mod args;
+mod commands;
+mod live;
+mod logging;
+mod output;
+mod project;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Ran, and failed.
+const EXIT_FAILED: u8 = 1;
+/// Wrong usage, or an invalid file.
+const EXIT_USAGE: u8 = 2;
+/// Interrupted by Ctrl-C.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// How a verb ended, where it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Did what it was asked.
+    Done,
+    /// Did it, and what it did says no (a module's test found errors).
+    Failed,
+    /// Ended by Ctrl-C.
+    Interrupted,
+}
+
+/// Wrong usage or an invalid file, already worded for the user: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    logging::init(cli.verbose, cli.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::error(&format!("cannot start the runtime: {error}"));
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    let outcome = runtime.block_on(commands::run(cli.verb));
+    // Threads that still wait on a broker must not keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(EXIT_FAILED),
+        Ok(Outcome::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&format!("{error:#}"));
+            let usage = error.downcast_ref::<UsageError>().is_some();
+            ExitCode::from(if usage { EXIT_USAGE } else { EXIT_FAILED })
+        }
+    }
+}
+
+/// A leg is one loop: more workers than stages would only cost memory and wake-ups.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
+}

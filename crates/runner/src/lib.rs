@@ -1,1 +1,25 @@
-//! Plan to wired legs, supervision, statistics, shutdown
+//! From a validated manifest to running legs: which source, transform and sink make a leg, where
+//! topics and counts live, what is reported, and how everything stops without loss.
+//!
+//! ```text
+//! Manifest ─▶ Plan (typed configs, built SmartModules) ─▶ Pipeline (one task a leg) ─▶ Report
+//! ```
+//!
+//! To add a connector: its crate implements [`gristmill_flow::Connector`] and a seam; add it to
+//! [`registry`], to the match in `plan.rs` and to the one in `stages.rs`.
+
+mod backend;
+mod browse;
+mod modules;
+mod pipeline;
+mod plan;
+pub mod registry;
+mod report;
+mod stages;
+
+pub use backend::{Backend, BackendError, CountStore, LOCAL_DIR};
+pub use browse::{BrowseError, DeadLetter, Visit, browse, dead_letters, replay_dead_letters};
+pub use modules::{ModuleSources, module_sources};
+pub use pipeline::{Idle, LegView, Pipeline, PipelineError};
+pub use plan::{Plan, PlanError, Stage, StageConfig};
+pub use report::{Report, StageReport};

@@ -1,0 +1,348 @@
+//! The command line: verbs, options and their help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Streams into Kafka topics, through sandboxed SmartModules, into exact counts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gristmill",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 ran and failed, 2 wrong usage or invalid file, 130 interrupted.\n\
+                  Start here: `gristmill demo`"
+)]
+pub(crate) struct Cli {
+    /// Log more on standard error (-v: what happens, -vv: everything).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, env = "GRISTMILL_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// The main job with nothing installed: generated events, embedded topics, embedded counts.
+    #[command(after_help = "Examples:\n  gristmill demo\n  gristmill demo --events 20000 --json\n  \
+                            gristmill demo --for 10s --dir /tmp/demo && gristmill tap wikipedia-edits --local=/tmp/demo --count 3")]
+    Demo(DemoArgs),
+    /// Run every stage of a pipeline in the foreground; Ctrl-C drains, commits and prints the counts.
+    #[command(after_help = "Examples:\n  gristmill up\n  gristmill up --local --until-idle 5s\n  \
+                            gristmill up --set kafka.brokers=127.0.0.1:9092 --set connectors.type-counts.redis.count='wiki:{value}'")]
+    Up(UpArgs),
+    /// Check a pipeline file: every error at once, with line, column and remedy.
+    #[command(after_help = "Example:\n  gristmill validate -f pipeline.yaml")]
+    Validate(ValidateArgs),
+    /// The running counts.
+    #[command(after_help = "Examples:\n  gristmill counts\n  gristmill counts --json | jq .edit")]
+    Counts(CountsArgs),
+    /// Serve a recording or generated events as an SSE stream, as Wikimedia does.
+    #[command(after_help = "Examples:\n  gristmill replay --generate 100000 --rate 1000\n  \
+                            gristmill replay events.ndjson --listen 127.0.0.1:8081 --cut-after 500")]
+    Replay(ReplayArgs),
+    /// Look at an SSE stream or a topic, one line an event.
+    #[command(after_help = "Examples:\n  gristmill tap https://stream.wikimedia.org/v2/stream/recentchange --count 3\n  \
+                            gristmill tap wikipedia-edits --json --for 10s | jq -r .data")]
+    Tap(TapArgs),
+    /// Look at the records that could not be processed, and send them again.
+    #[command(subcommand)]
+    DeadLetter(DeadLetterVerb),
+    /// Build and try SmartModules.
+    #[command(subcommand, name = "smartmodule", visible_alias = "sm")]
+    SmartModule(SmartModuleVerb),
+    /// The connectors that a pipeline can name in `meta.type`.
+    #[command(subcommand)]
+    Connector(ConnectorVerb),
+    /// Print the JSON Schema of pipeline.yaml, for completion in editors.
+    #[command(after_help = "Example:\n  gristmill schema > pipeline.schema.json\n  \
+                            and as first line of pipeline.yaml: # yaml-language-server: $schema=pipeline.schema.json")]
+    Schema,
+    /// Print a completion script for your shell.
+    #[command(after_help = "Example:\n  source <(gristmill completions bash)")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which file, and what to change in it for this run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FileArgs {
+    /// The pipeline, or a single connector config.
+    #[arg(short, long, default_value = "pipeline.yaml", value_hint = ValueHint::FilePath, env = "GRISTMILL_FILE")]
+    pub(crate) file: PathBuf,
+    /// Change a value for this run, such as `connectors.type-counts.redis.count=t:{value}` or
+    /// `kafka.brokers=127.0.0.1:9092`; repeatable.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Embedded topics and counts instead of a cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LocalArgs {
+    /// Embedded topics and counts, kept in DIR (default: .gristmill beside the pipeline file).
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, value_hint = ValueHint::DirPath)]
+    #[allow(clippy::option_option, reason = "absent, without and with a directory are three things")]
+    pub(crate) local: Option<Option<PathBuf>>,
+}
+
+/// When a run ends by itself, and what it prints then.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EndArgs {
+    /// End after this long, such as 10s or 5m.
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) run_for: Option<Duration>,
+    /// How long the sinks may take to catch up once the run ends.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) drain: Duration,
+    /// Print the final report as one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End once N events went all the way.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) events: Option<u64>,
+    /// Events a second; 0 means as fast as they are taken [default: 500, with --events 0].
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<f64>,
+    /// Which events are made; the same seed makes the same ones.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Keep topics and counts in DIR (default: a temporary directory).
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Run this pipeline instead of the shipped one.
+    #[arg(short, long, value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Change a value for this run; see `gristmill up --help`.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) end: EndArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+    /// Run only these stages (`meta.name`); repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// End once nothing has moved for this long and nothing is left to do.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) until_idle: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) end: EndArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Print errors and warnings as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CountsArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+    /// Print one line of JSON: key to count.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What an SSE server does when its events are all served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AtEnd {
+    /// Keep the connection open, as a live stream does.
+    Hold,
+    /// Close the connection.
+    Close,
+    /// Close, and answer 204 to whoever comes back: the stream is over.
+    NoContent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A recording: .sse (raw stream) or .ndjson (one JSON document a line).
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "generate", conflicts_with = "generate")]
+    pub(crate) path: Option<PathBuf>,
+    /// Serve N generated recentchange events; 0 means without end.
+    #[arg(long, value_name = "N")]
+    pub(crate) generate: Option<u64>,
+    /// Which events are generated; the same seed makes the same ones.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Where to listen; port 0 takes a free one and says which.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub(crate) listen: SocketAddr,
+    /// Events a second on each connection; 0 means as fast as they are taken.
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    pub(crate) rate: f64,
+    /// Drop each connection after N events.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) cut_after: Option<u64>,
+    /// Drop connections within the next event instead of between two.
+    #[arg(long)]
+    pub(crate) cut_mid_event: bool,
+    /// Resume as inexactly as Wikimedia's servers do: by time stamps, out of order by up to 15 s.
+    #[arg(long)]
+    pub(crate) inexact: bool,
+    /// Drop a connection at one in N events, at random.
+    #[arg(long, value_name = "N")]
+    pub(crate) cut_every: Option<u64>,
+    /// Send some events again at one in N events, at random.
+    #[arg(long, value_name = "N")]
+    pub(crate) duplicate_every: Option<u64>,
+    /// Send nothing for a while at one in N events, at random.
+    #[arg(long, value_name = "N")]
+    pub(crate) stall_every: Option<u64>,
+    /// Answer 429 or 503 to one in N requests, at random.
+    #[arg(long, value_name = "N")]
+    pub(crate) refuse_every: Option<u64>,
+    /// One in N generated events is a canary.
+    #[arg(long, value_name = "N")]
+    pub(crate) canary_every: Option<u64>,
+    /// One in N generated events is not JSON.
+    #[arg(long, value_name = "N")]
+    pub(crate) malformed_every: Option<u64>,
+    /// Put the time of sending into `meta.dt`, to measure latency.
+    #[arg(long)]
+    pub(crate) stamp: bool,
+    /// Serve clients without a User-Agent too.
+    #[arg(long)]
+    pub(crate) allow_no_user_agent: bool,
+    /// What happens when every event is served.
+    #[arg(long, value_enum, default_value_t = AtEnd::Hold)]
+    pub(crate) at_end: AtEnd,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TapArgs {
+    /// An SSE URL or a topic's name.
+    #[arg(value_name = "URL|TOPIC")]
+    pub(crate) target: String,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// End after N events.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// End after this long.
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) run_for: Option<Duration>,
+    /// Go on after this SSE id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) last_event_id: Option<String>,
+    /// Start this far back (epoch milliseconds or ISO 8601); Wikimedia keeps 7 to 31 days.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// What we say we are; some servers refuse clients without a contact address.
+    #[arg(long, value_name = "TEXT", default_value = concat!("gristmill/", env!("CARGO_PKG_VERSION"), " (https://example.org; you@example.org)"))]
+    pub(crate) user_agent: String,
+    /// Start at the topic's end and follow it (default: from the beginning to the end).
+    #[arg(long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+}
+
+/// Where dead letters are.
+#[derive(Debug, Args)]
+pub(crate) struct DeadLetterArgs {
+    /// The topic whose dead letters are meant.
+    pub(crate) topic: String,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLetterVerb {
+    /// List a topic's dead letters: where from, which step refused them, why.
+    List(DeadLetterArgs),
+    /// Write a topic's dead letters into it once more (each at most once).
+    Replay(DeadLetterArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SmartModuleVerb {
+    /// Build a SmartModule to WASM.
+    Build {
+        /// Its name, such as `extract-type`.
+        name: String,
+        /// Copy the module here.
+        #[arg(short, long, value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Run a SmartModule's real WASM on input and print what comes out; exit 1 on any error.
+    #[command(after_help = "Example:\n  gristmill smartmodule test extract-type --text '{\"type\":\"edit\"}'")]
+    Test(SmartModuleTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SmartModuleTestArgs {
+    /// Its name, or a path to a .wasm file.
+    pub(crate) module: String,
+    /// One record's value.
+    #[arg(long, group = "input", required = true)]
+    pub(crate) text: Option<String>,
+    /// A file, one record a line.
+    #[arg(long, group = "input", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Standard input, one record a line.
+    #[arg(long, group = "input")]
+    pub(crate) stdin: bool,
+    /// A parameter of the module; repeatable.
+    #[arg(short = 'e', long = "param", value_name = "NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// The key of every record.
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectorVerb {
+    /// List them.
+    List,
+    /// Describe one: what it does and every key of its section.
+    Describe {
+        /// Its type, such as `sse-source`.
+        name: String,
+    },
+}

@@ -1,0 +1,26 @@
+//! `gristmill up`: every stage in the foreground.
+
+use gristmill_runner::Report;
+
+use crate::args::UpArgs;
+use crate::session::{self, Ends};
+use crate::{Outcome, output, project};
+
+pub(super) async fn run(args: UpArgs) -> anyhow::Result<Outcome> {
+    let project = project::load(&args.file)?;
+    let plan = project.plan(&args.only)?;
+    let backend = project.backend(&args.local)?;
+    let ends = Ends {
+        run_for: args.end.run_for,
+        until_idle: args.until_idle,
+        when: None,
+        drain: args.end.drain,
+    };
+    session::run(plan, backend, ends, |report| show(report, args.end.json)).await
+}
+
+fn show(report: &Report, json: bool) -> anyhow::Result<()> {
+    let text =
+        if json { serde_json::to_string(report)? } else { output::report_text(report) };
+    Ok(output::line(&text)?)
+}

@@ -1,0 +1,115 @@
+//! What users see on standard output and standard error.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+
+use gristmill_runner::Report;
+
+/// An error, with the one prefix that every error has.
+pub(crate) fn error(text: &str) {
+    eprintln!("{}: {text}", paint("31;1", "error"));
+}
+
+/// Something worth knowing that is not an error.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A line of the result. Flushed, so that a pipe's reader sees it at once.
+///
+/// # Errors
+/// When standard output is gone.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Whether `error` only says that the reader of our output went away (`| head`).
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Whether colours and moving lines make sense on standard error.
+pub(crate) fn is_live() -> bool {
+    io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none()
+        && std::env::var("TERM").map_or(true, |term| term != "dumb")
+}
+
+/// `text` in the SGR colour `code`, where the terminal shows colours.
+pub(crate) fn paint(code: &str, text: &str) -> String {
+    if is_live() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn thousands(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut text = String::from(if n < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The counts, largest first.
+pub(crate) fn counts_table(counts: &BTreeMap<String, i64>) -> String {
+    if counts.is_empty() {
+        return "no counts yet".to_owned();
+    }
+    let mut rows: Vec<(&String, &i64)> = counts.iter().collect();
+    rows.sort_by_key(|(key, count)| (std::cmp::Reverse(**count), (*key).clone()));
+    let width = rows.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0).max(5);
+    let mut text = format!("{:<width$}  {:>14}", "KEY", "COUNT");
+    for (key, count) in rows {
+        text.push_str(&format!("\n{key:<width$}  {:>14}", thousands(*count)));
+    }
+    let total: i64 = counts.values().sum();
+    text.push_str(&format!("\n{:<width$}  {:>14}", "total", thousands(total)));
+    text
+}
+
+/// The end of a run, for people: the counts, then what happened in one line.
+pub(crate) fn report_text(report: &Report) -> String {
+    let mut text = counts_table(&report.counts);
+    let mut facts =
+        vec![format!("{} events in {:.1} s", thousands(report.events as i64), report.elapsed_s)];
+    let also = |n: u64, what: &str| (n > 0).then(|| format!("{} {what}", thousands(n as i64)));
+    let gaps: u64 = report.stages.values().map(|stage| stage.gaps).sum();
+    facts.extend(also(report.rejected, "rejected (see `gristmill dead-letter list`)"));
+    facts.extend(also(report.duplicates, "known already and dropped"));
+    facts.extend(also(gaps, "skipped by the stream itself"));
+    text.push_str(&format!("\n\n{}", facts.join(", ")));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        let cases =
+            [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567"), (12, "12")];
+        for (n, expect) in cases {
+            assert_eq!(thousands(n), expect);
+        }
+    }
+
+    #[test]
+    fn counts_are_sorted_by_count_then_key() {
+        let counts = [("b", 2), ("a", 2), ("c", 10)].map(|(key, n)| (key.to_owned(), n)).into();
+        let table = counts_table(&counts);
+        let keys: Vec<&str> =
+            table.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(keys, ["KEY", "c", "a", "b", "total"]);
+    }
+}

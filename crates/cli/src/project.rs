@@ -1,0 +1,99 @@
+//! From the command line's file and `--set` to a manifest, a plan and a backend.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use gristmill_manifest::{Manifest, Override, Variables};
+use gristmill_runner::{Backend, LOCAL_DIR, Plan, module_sources, registry};
+
+use crate::args::{FileArgs, LocalArgs};
+use crate::{UsageError, logging, output};
+
+/// A file that was read and is valid.
+pub(crate) struct Project {
+    /// What it says.
+    pub(crate) manifest: Manifest,
+    /// Where it is; SmartModules and embedded topics are looked for beside it.
+    pub(crate) file: PathBuf,
+}
+
+/// `${{ env.NAME }}` and `${{ secrets.NAME }}` from the process's environment.
+struct Environment;
+
+impl Variables for Environment {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(std::env::var(name).ok())
+    }
+}
+
+/// Read and validate the file. Warnings are shown; errors are a [`UsageError`] with all of them.
+///
+/// # Errors
+/// An unreadable or invalid file, or an invalid `--set`.
+pub(crate) fn load(args: &FileArgs) -> anyhow::Result<Project> {
+    let text = std::fs::read_to_string(&args.file).map_err(|error| {
+        let name = args.file.display();
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "run where the file is, or name it with --file",
+            std::io::ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "check the file's rights",
+        };
+        UsageError(format!("cannot read {name}: {error}\n  = help: {help}"))
+    })?;
+    let manifest = parse(&args.file, &text, &args.set)?;
+    Ok(Project { manifest, file: args.file.clone() })
+}
+
+/// Validate `text`, which is or stands for `file`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn parse(file: &Path, text: &str, set: &[String]) -> anyhow::Result<Manifest> {
+    let overrides = set
+        .iter()
+        .map(|text| Override::parse(text))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| UsageError(format!("--set: {error}")))?;
+    let name = file.display().to_string();
+    let loaded = Manifest::load(&name, text, &registry::specs(), &overrides, &Environment);
+    let (manifest, warnings) = loaded.map_err(|errors| {
+        let rendered = errors.render(output::is_live());
+        UsageError(format!("{name} is not valid\n\n{}", rendered.trim_end()))
+    })?;
+    for warning in warnings {
+        output::note(warning.render(output::is_live()).trim_end());
+    }
+    logging::redact(manifest.redactions().clone());
+    Ok(manifest)
+}
+
+impl Project {
+    /// Everything made that can fail before a broker is asked.
+    ///
+    /// # Errors
+    /// A section that makes no sense, a SmartModule that is missing or does not build.
+    pub(crate) fn plan(&self, only: &[String]) -> anyhow::Result<Plan> {
+        let sources = module_sources(&self.file);
+        let plan =
+            Plan::new(self.manifest.clone(), only, &sources, &mut |text| output::note(text))
+                .map_err(|error| UsageError(format!("{}: {error}", self.file.display())))?;
+        Ok(plan)
+    }
+
+    /// The cluster that the file names, or the directory that the command line asks for.
+    ///
+    /// # Errors
+    /// No brokers; a directory that cannot be used.
+    pub(crate) fn backend(&self, local: &LocalArgs) -> anyhow::Result<Backend> {
+        let dir = match &local.local {
+            None => return Ok(Backend::kafka(&self.manifest)?),
+            Some(Some(dir)) => dir.clone(),
+            Some(None) => self.file.parent().unwrap_or(Path::new("")).join(LOCAL_DIR),
+        };
+        Backend::local(&dir).with_context(|| format!("embedded topics in {}", dir.display()))
+    }
+}

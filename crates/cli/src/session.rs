@@ -1,0 +1,135 @@
+//! A pipeline in the foreground: run, show, end, drain, report. Shared by `up` and `demo`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gristmill_runner::{Backend, CountStore, Idle, LegView, Pipeline, Plan, Report};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::live::Live;
+use crate::{Outcome, output};
+
+/// How often the live view and the end conditions are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the live view asks the store for the counts.
+const COUNTS_EVERY: Duration = Duration::from_millis(500);
+
+/// When a run ends by itself.
+pub(crate) struct Ends {
+    /// After this long.
+    pub(crate) run_for: Option<Duration>,
+    /// Once nothing has moved for this long.
+    pub(crate) until_idle: Option<Duration>,
+    /// Once this is true of the stages.
+    pub(crate) when: Option<Box<dyn Fn(&[LegView]) -> bool>>,
+    /// How long the sinks may then take to catch up.
+    pub(crate) drain: Duration,
+}
+
+/// Ctrl-C and SIGTERM.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on neither ends the process by itself.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// True for Ctrl-C, false for SIGTERM (a supervisor's ordinary stop).
+    pub(crate) async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => false,
+        }
+    }
+}
+
+/// Run `plan` until it ends, then drain it and report.
+///
+/// A first Ctrl-C or SIGTERM drains; a second one leaves at once, which loses nothing either:
+/// positions live with the effects.
+///
+/// # Errors
+/// A stage's failure, after the others were stopped in order and the report was printed by `show`.
+pub(crate) async fn run(
+    plan: Plan,
+    backend: Backend,
+    ends: Ends,
+    show: impl FnOnce(&Report) -> anyhow::Result<()>,
+) -> anyhow::Result<Outcome> {
+    let started = Instant::now();
+    let name = plan.name.clone();
+    let mut store = CountStore::open(&plan.manifest, &backend)?;
+    let mut signals = Signals::new()?;
+    let mut pipeline = Pipeline::start(plan, backend);
+    let legs = pipeline.legs().to_vec();
+
+    let mut outcome = Outcome::Done;
+    let mut result = tokio::select! {
+        interrupted = signals.next() => {
+            outcome = if interrupted { Outcome::Interrupted } else { Outcome::Done };
+            None
+        }
+        result = pipeline.ended() => Some(result),
+        () = watch(&legs, &mut store, &ends) => None,
+    };
+    if result.is_none() {
+        result = tokio::select! {
+            result = pipeline.stop(ends.drain) => Some(result),
+            _ = signals.next() => {
+                output::note("stopped at once; nothing is lost, the next run goes on here");
+                return Ok(Outcome::Interrupted);
+            }
+        };
+    }
+    // A store that is down must not hide why the pipeline ended.
+    let counts = match store.counts().await {
+        Ok(counts) => counts,
+        Err(error) => {
+            output::note(&format!("the counts cannot be read: {error}"));
+            BTreeMap::new()
+        }
+    };
+    show(&Report::new(&name, &legs, counts, started.elapsed()))?;
+    match result {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(outcome),
+    }
+}
+
+/// Show the stages until one of `ends` is met.
+async fn watch(legs: &[LegView], store: &mut CountStore, ends: &Ends) {
+    let started = Instant::now();
+    let mut live = output::is_live().then(|| Live::new(legs));
+    let mut idle = ends.until_idle.map(Idle::new);
+    let mut counts = BTreeMap::new();
+    let mut counts_at = Instant::now();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if ends.run_for.is_some_and(|run_for| started.elapsed() >= run_for)
+            || idle.as_mut().is_some_and(|idle| idle.check(legs))
+            || ends.when.as_ref().is_some_and(|when| when(legs))
+        {
+            return;
+        }
+        if let Some(live) = &mut live {
+            if counts_at.elapsed() >= COUNTS_EVERY {
+                counts_at = Instant::now();
+                // The view goes on with the last known counts while the store is away.
+                if let Ok(Ok(now)) = tokio::time::timeout(COUNTS_EVERY, store.counts()).await {
+                    counts = now;
+                }
+            }
+            live.draw(&counts);
+        }
+    }
+}

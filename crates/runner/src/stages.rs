@@ -1,0 +1,296 @@
+//! Which source, transform and sink make a stage, on which backend.
+
+use std::sync::Arc;
+
+use gristmill_counter::KeyTemplate;
+use gristmill_flow::{
+    CancellationToken, DeadLetters, Identity, LaneDeadLetters, Leg, LegError, LegStats,
+    NoDeadLetters, Sink, SinkError, Source, SourceError, Status, TopicTail, Transform,
+};
+use gristmill_kafka_topic::{
+    Compression, Delivery, KafkaConfig, KafkaTail, Oversize, ReaderConfig, TopicReader, TopicSpec,
+    TopicWriter, WriterConfig, ensure_topics,
+};
+use gristmill_local_topic::{LocalCounts, LocalLog, LocalReader, LocalTail, LocalWriter};
+use gristmill_manifest::{Delivery as Promise, Start};
+use gristmill_redis_sink::RedisSink;
+use gristmill_smartengine::Chain;
+use gristmill_sse_source::SseSource;
+
+use crate::plan::{Plan, Stage, StageConfig};
+use crate::{Backend, LegView};
+
+/// The topic that takes what a step refused.
+pub(crate) fn dead_letter_topic(topic: &str) -> String {
+    format!("{topic}.dead-letter")
+}
+
+/// The compacted topic with the positions of a pipeline's sources.
+pub(crate) fn checkpoint_topic(pipeline: &str) -> String {
+    format!("gristmill.{pipeline}.checkpoints")
+}
+
+/// Make the topics that are missing. Waits for brokers, saying so in every stage's status.
+///
+/// # Errors
+/// What will not pass by itself: no rights, fewer partitions than asked for.
+pub(crate) async fn prepare(
+    plan: &Plan,
+    backend: &Backend,
+    legs: &[LegView],
+) -> Result<(), String> {
+    let specs = topic_specs(plan);
+    match backend {
+        Backend::Local(log) => {
+            for spec in specs {
+                log.ensure_topic(&spec.name, spec.partitions)
+                    .map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        }
+        Backend::Kafka(kafka) => loop {
+            match ensure_topics(kafka, &specs).await {
+                Ok(states) => {
+                    for difference in states.iter().flat_map(|state| &state.differences) {
+                        tracing::warn!("{difference}");
+                    }
+                    return Ok(());
+                }
+                Err(SourceError::Fatal(reason)) => return Err(reason),
+                Err(SourceError::Retry { after, reason }) => {
+                    for leg in legs {
+                        if leg.stats.set_status(Status::Waiting(reason.clone())) {
+                            tracing::warn!(connector = leg.name, reason, "waiting");
+                        }
+                    }
+                    tokio::time::sleep(after).await;
+                }
+            }
+        },
+    }
+}
+
+/// The topics that the file declares, their dead-letter topics and the checkpoint topic.
+fn topic_specs(plan: &Plan) -> Vec<TopicSpec> {
+    let mut specs = Vec::new();
+    // -1 leaves the number of copies to the cluster, as the file does where it says nothing.
+    let mut replication = -1;
+    for (name, topic) in &plan.manifest.topics {
+        let copies = topic.replication_factor.map_or(-1, |copies| copies as i16);
+        replication = replication.max(copies);
+        specs.push(TopicSpec {
+            name: name.clone(),
+            partitions: topic.partitions as i32,
+            replication_factor: copies,
+            config: topic.config.clone(),
+        });
+        specs.push(TopicSpec {
+            name: dead_letter_topic(name),
+            partitions: 1,
+            replication_factor: copies,
+            config: Default::default(),
+        });
+    }
+    specs.push(TopicSpec::checkpoint(
+        checkpoint_topic(&plan.name),
+        replication,
+    ));
+    specs
+}
+
+/// Run one stage until its source ends, `stop` is cancelled or it fails.
+///
+/// # Errors
+/// See [`LegError`].
+pub(crate) async fn run(
+    pipeline: &str,
+    stage: Stage,
+    backend: Backend,
+    stats: Arc<LegStats>,
+    stop: CancellationToken,
+) -> Result<(), LegError> {
+    let result = match backend {
+        Backend::Kafka(kafka) => kafka_stage(pipeline, &stage, kafka, &stats, &stop).await,
+        Backend::Local(log) => local_stage(pipeline, &stage, log, &stats, &stop).await,
+    };
+    if let Err(error) = &result {
+        stats.set_status(Status::Failed(error.to_string()));
+    }
+    result
+}
+
+async fn kafka_stage(
+    pipeline: &str,
+    stage: &Stage,
+    kafka: KafkaConfig,
+    stats: &Arc<LegStats>,
+    stop: &CancellationToken,
+) -> Result<(), LegError> {
+    let writer = |topic: &str, id: String, dead_letters: Option<String>| WriterConfig {
+        kafka: kafka.clone(),
+        topic: topic.to_owned(),
+        dead_letter_topic: dead_letters,
+        checkpoint_topic: checkpoint_topic(pipeline),
+        transactional_id: id,
+        compression: compression(stage.entry.producer.compression.as_deref()),
+        delivery: match stage.entry.delivery {
+            Promise::ExactlyOnce => Delivery::ExactlyOnce,
+            Promise::AtLeastOnce => Delivery::AtLeastOnce,
+        },
+        oversize: Oversize::Reject,
+    };
+    match &stage.config {
+        StageConfig::Sse(config) => {
+            let tail = KafkaTail::new(kafka.clone(), &stage.topic);
+            let source = sse(stage, config, tail, stats)?;
+            let id = format!("gristmill.{pipeline}.{}", stage.name);
+            let config = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)));
+            let sink =
+                TopicWriter::open(config).map_err(|error| LegError::Sink(error.to_string()))?;
+            run_leg(stage, source, sink, NoDeadLetters, stats, stop).await
+        }
+        StageConfig::Redis(config) => {
+            let sink = RedisSink::new(pipeline, &stage.name, config.clone(), stats.clone())
+                .map_err(|error| LegError::Sink(error.to_string()))?;
+            let dead_letters = LaneDeadLetters::new(|lane: gristmill_record::Lane| {
+                let id = format!(
+                    "gristmill.{pipeline}.{}.dead-letter.{}.{}",
+                    stage.name, lane.topic, lane.partition
+                );
+                let config = WriterConfig {
+                    oversize: Oversize::Cut,
+                    ..writer(&dead_letter_topic(&lane.topic), id, None)
+                };
+                std::future::ready(TopicWriter::open(config))
+            });
+            let group = &stage.entry.consumer.id;
+            let reader = ReaderConfig {
+                start: match stage.entry.consumer.start {
+                    Start::Beginning => gristmill_kafka_topic::Start::Beginning,
+                    Start::End => gristmill_kafka_topic::Start::End,
+                },
+                ..ReaderConfig::new(kafka.clone(), &stage.topic, group, stats.clone())
+            };
+            let source =
+                TopicReader::open(reader).map_err(|error| LegError::Source(error.to_string()))?;
+            run_leg(stage, source, sink, dead_letters, stats, stop).await
+        }
+    }
+}
+
+async fn local_stage(
+    pipeline: &str,
+    stage: &Stage,
+    log: LocalLog,
+    stats: &Arc<LegStats>,
+    stop: &CancellationToken,
+) -> Result<(), LegError> {
+    let writer = |topic: &str, id: String, dead_letter_topic: Option<String>| {
+        let config = gristmill_local_topic::WriterConfig {
+            topic: topic.to_owned(),
+            dead_letter_topic,
+            connector: id,
+        };
+        LocalWriter::new(log.clone(), config)
+    };
+    match &stage.config {
+        StageConfig::Sse(config) => {
+            let source = sse(
+                stage,
+                config,
+                LocalTail::new(log.clone(), &stage.topic),
+                stats,
+            )?;
+            let id = format!("{pipeline}.{}", stage.name);
+            let sink = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)))
+                .map_err(|error| LegError::Sink(error.to_string()))?;
+            run_leg(stage, source, sink, NoDeadLetters, stats, stop).await
+        }
+        StageConfig::Redis(config) => {
+            let template = KeyTemplate::parse(&config.count)
+                .map_err(|error| LegError::Sink(format!("count: {error}")))?;
+            let sink = LocalCounts::new(log.clone(), pipeline, &stage.name, template);
+            let dead_letters = LaneDeadLetters::new(|lane: gristmill_record::Lane| {
+                let id = format!("{pipeline}.{}.dead-letter", stage.name);
+                let opened = writer(&dead_letter_topic(&lane.topic), id, None);
+                std::future::ready(opened.map_err(|error| SinkError::Fatal(error.to_string())))
+            });
+            let reader = gristmill_local_topic::ReaderConfig {
+                start: match stage.entry.consumer.start {
+                    Start::Beginning => gristmill_local_topic::Start::Beginning,
+                    Start::End => gristmill_local_topic::Start::End,
+                },
+                stats: stats.clone(),
+                ..gristmill_local_topic::ReaderConfig::new(&stage.topic)
+            };
+            let source = LocalReader::new(log.clone(), reader)
+                .map_err(|error| LegError::Source(error.to_string()))?;
+            run_leg(stage, source, sink, dead_letters, stats, stop).await
+        }
+    }
+}
+
+/// `meta.producer.compression`, which the manifest has checked.
+fn compression(name: Option<&str>) -> Compression {
+    match name {
+        Some("none") => Compression::None,
+        Some("gzip") => Compression::Gzip,
+        Some("snappy") => Compression::Snappy,
+        Some("zstd") => Compression::Zstd,
+        _ => Compression::Lz4,
+    }
+}
+
+fn sse<T: TopicTail>(
+    stage: &Stage,
+    config: &gristmill_sse_source::Config,
+    tail: T,
+    stats: &Arc<LegStats>,
+) -> Result<SseSource<T>, LegError> {
+    SseSource::new(
+        stage.name.as_str().into(),
+        config.clone(),
+        tail,
+        stats.clone(),
+    )
+    .map_err(|error| LegError::Source(error.to_string()))
+}
+
+async fn run_leg<S: Source, K: Sink, D: DeadLetters>(
+    stage: &Stage,
+    source: S,
+    sink: K,
+    dead_letters: D,
+    stats: &Arc<LegStats>,
+    stop: &CancellationToken,
+) -> Result<(), LegError> {
+    if stage.steps.is_empty() {
+        leg(stage, source, Identity, sink, dead_letters, stats)
+            .run(stop)
+            .await
+    } else {
+        let chain =
+            Chain::new(stage.steps.clone()).map_err(|error| LegError::Source(error.to_string()))?;
+        leg(stage, source, chain, sink, dead_letters, stats)
+            .run(stop)
+            .await
+    }
+}
+
+fn leg<S: Source, T: Transform, K: Sink, D: DeadLetters>(
+    stage: &Stage,
+    source: S,
+    transform: T,
+    sink: K,
+    dead_letters: D,
+    stats: &Arc<LegStats>,
+) -> Leg<S, T, K, D> {
+    Leg {
+        name: stage.name.clone(),
+        source,
+        transform,
+        sink,
+        dead_letters,
+        stats: stats.clone(),
+    }
+}
