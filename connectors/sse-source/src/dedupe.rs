@@ -172,8 +172,9 @@ impl Dedupe {
         {
             gone.push(identity);
         }
-        gone.iter()
-            .for_each(|identity| drop(self.seen.remove(identity)));
+        for identity in gone {
+            self.seen.remove(&identity);
+        }
         while self.seen.len() > self.entries_max {
             self.forget_one();
         }

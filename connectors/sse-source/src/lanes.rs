@@ -12,6 +12,8 @@ const LANES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
+    /// Events that came without a number (malformed, cut) and may be what a gap lacks.
+    unnumbered: i64,
 }
 
 #[derive(Debug)]
@@ -23,7 +25,7 @@ struct Lane {
 
 impl Lanes {
     /// As a token holds them: `topic/partition` → last offset.
-    pub(crate) fn restore(offsets: &BTreeMap<String, i64>) -> Self {
+    pub(crate) fn restore(offsets: &BTreeMap<String, i64>, unnumbered: i64) -> Self {
         let lane = |(name, offset): (&String, &i64)| {
             let (topic, partition) = name.rsplit_once('/')?;
             Some(Lane {
@@ -34,6 +36,7 @@ impl Lanes {
         };
         Self {
             lanes: offsets.iter().filter_map(lane).take(LANES_MAX).collect(),
+            unnumbered,
         }
     }
 
@@ -46,6 +49,16 @@ impl Lanes {
             ))
         };
         self.lanes.iter().filter_map(name).collect()
+    }
+
+    /// Events without a number that no gap has accounted for yet.
+    pub(crate) fn unnumbered(&self) -> i64 {
+        self.unnumbered
+    }
+
+    /// A new event came whose partition and number cannot be read.
+    pub(crate) fn count_unnumbered(&mut self) {
+        self.unnumbered += 1;
     }
 
     /// The index of a partition; `None` if there are too many.
@@ -74,10 +87,10 @@ impl Lanes {
             lane.last_offset = Some(offset.max(last));
             return None;
         }
-        let missing = offset
-            .checked_sub(last)?
-            .checked_sub(1)
-            .filter(|missing| *missing > 0)?;
+        let skipped = offset.checked_sub(last)?.checked_sub(1)?.max(0);
+        let accounted = skipped.min(self.unnumbered);
+        self.unnumbered -= accounted;
+        let missing = Some(skipped - accounted).filter(|missing| *missing > 0)?;
         Some(Gap {
             topic: &lane.topic,
             partition: lane.partition,
@@ -124,9 +137,21 @@ mod tests {
         assert_eq!(missing(a, 107, false), 0);
         assert_eq!(missing(a, 0, false), 0, "numbered anew");
         assert_eq!(missing(a, 1, false), 0);
-        let mut restored = Lanes::restore(&lanes.offsets());
+        let mut restored = Lanes::restore(&lanes.offsets(), 0);
         let a = restored.index("a", 0).unwrap();
         assert_eq!(restored.observe(a, 5, false).unwrap().missing, 3);
+    }
+
+    #[test]
+    fn an_event_without_a_number_is_no_gap() {
+        let mut lanes = Lanes::default();
+        let lane = lanes.index("a", 0).unwrap();
+        lanes.observe(lane, 1, false);
+        lanes.count_unnumbered();
+        assert_eq!(lanes.observe(lane, 3, false), None);
+        lanes.count_unnumbered();
+        assert_eq!(lanes.observe(lane, 6, false).unwrap().missing, 1);
+        assert_eq!(lanes.observe(lane, 8, false).unwrap().missing, 1);
     }
 
     #[test]

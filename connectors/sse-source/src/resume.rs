@@ -36,6 +36,9 @@ pub(crate) struct Token {
     /// Last `meta.offset` by `topic/partition`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) offsets: BTreeMap<String, i64>,
+    /// Events without such a number that no gap has accounted for yet.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) unnumbered: i64,
     /// Identities of recent rejects, which the topic's tail does not hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejected: Vec<String>,
@@ -72,6 +75,10 @@ impl Token {
     }
 }
 
+fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
 /// One entry of an id in Wikimedia's form.
 #[derive(Debug, Deserialize)]
 struct Entry<'i> {
@@ -81,6 +88,14 @@ struct Entry<'i> {
     partition: i64,
     #[serde(default)]
     timestamp: Option<i64>,
+    #[serde(default)]
+    offset: Option<i64>,
+}
+
+impl Entry<'_> {
+    fn same_lane(&self, other: &Entry<'_>) -> bool {
+        self.partition == other.partition && self.topic == other.topic
+    }
 }
 
 /// The timestamp that `id` names for a partition; without one for this partition the newest of
@@ -95,6 +110,38 @@ pub(crate) fn stamp_ms(id: &str, lane: Option<(&str, i64)>) -> Option<i64> {
         .find(|entry| lane == Some((&*entry.topic, entry.partition)))
         .and_then(|entry| entry.timestamp);
     own.or_else(|| entries.iter().filter_map(|entry| entry.timestamp).max())
+}
+
+/// The id to go on with after `new` came at position `current`: for each partition the later of
+/// the two. `None` if that is `new` itself, also where the ids have not Wikimedia's form.
+///
+/// A rewound connection starts with ids that were passed before. Were one of them taken for the
+/// position, then each connection that is cut early would go back further, past what
+/// deduplication remembers.
+pub(crate) fn later(current: &str, new: &str) -> Option<String> {
+    if current == new || !current.starts_with('[') || !new.starts_with('[') {
+        return None;
+    }
+    let old: Vec<Entry<'_>> = serde_json::from_str(current).ok()?;
+    let came: Vec<Entry<'_>> = serde_json::from_str(new).ok()?;
+    let passed = |old: &Entry<'_>| {
+        let Some(ms) = old.timestamp else { return true };
+        came.iter().any(|came| {
+            came.same_lane(old) && (came.timestamp >= Some(ms) || came.offset >= Some(0))
+        })
+    };
+    if old.iter().all(passed) {
+        return None;
+    }
+    let texts: Vec<Value> = serde_json::from_str(current).ok()?;
+    let mut merged: Vec<Value> = serde_json::from_str(new).ok()?;
+    for (entry, text) in old.iter().zip(texts).filter(|(entry, _)| !passed(entry)) {
+        match came.iter().position(|came| came.same_lane(entry)) {
+            Some(at) => merged[at] = text,
+            None => merged.push(text),
+        }
+    }
+    serde_json::to_string(&merged).ok()
 }
 
 /// `id` taken back by `rewind_ms`: timestamps less that much, and for an entry that would start at
@@ -182,6 +229,43 @@ mod tests {
     }
 
     #[test]
+    fn a_position_does_not_go_back() {
+        let id = |a: i64, b: &str| {
+            format!(
+                r#"[{{"topic":"a","partition":0,"timestamp":{a}}},{{"topic":"b","partition":0,{b}}}]"#
+            )
+        };
+        for (current, new, expect) in [
+            (id(5, r#""offset":-1"#), id(6, r#""offset":-1"#), None),
+            (id(5, r#""offset":-1"#), id(5, r#""timestamp":1"#), None),
+            (
+                id(5, r#""offset":-1"#),
+                id(4, r#""timestamp":1"#),
+                Some(id(5, r#""timestamp":1"#)),
+            ),
+            (
+                id(5, r#""timestamp":9"#),
+                id(7, r#""timestamp":8"#),
+                Some(id(7, r#""timestamp":9"#)),
+            ),
+            (
+                id(5, r#""timestamp":9"#),
+                id(7, r#""offset":-1"#),
+                Some(id(7, r#""timestamp":9"#)),
+            ),
+            (id(5, r#""timestamp":9"#), id(7, r#""offset":3"#), None),
+            ("4".to_owned(), "3".to_owned(), None),
+            (id(5, r#""timestamp":9"#), "3".to_owned(), None),
+            ("3".to_owned(), id(5, r#""timestamp":9"#), None),
+        ] {
+            assert_eq!(later(&current, &new), expect, "{current} then {new}");
+        }
+        let less = r#"[{"topic":"a","partition":0,"timestamp":7}]"#;
+        let merged = later(&id(5, r#""timestamp":9"#), less).unwrap();
+        assert_eq!(merged, id(7, r#""timestamp":9"#), "no topic is lost");
+    }
+
+    #[test]
     fn tokens_survive_their_text() {
         let token = Token {
             v: VERSION,
@@ -191,6 +275,7 @@ mod tests {
             retry_ms: Some(4321),
             next_offset: 9,
             offsets: [("a/0".to_owned(), 7)].into(),
+            unnumbered: 2,
             rejected: vec!["00ff".to_owned()],
         };
         assert_eq!(Token::parse(&token.print()), Ok(token));

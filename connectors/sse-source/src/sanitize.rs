@@ -157,13 +157,11 @@ impl Sanitizer {
             b"event" => {
                 let cut = &value[..value.len().min(NAME_BYTES_MAX)];
                 self.name.clear();
-                self.name.push_str(&String::from_utf8_lossy(cut));
+                self.name.push_str(&lossy(cut));
             }
-            b"id" => {
-                if value_bytes <= ID_BYTES_MAX && memchr(0, value).is_none() {
-                    self.id.clear();
-                    self.id.push_str(&String::from_utf8_lossy(value));
-                }
+            b"id" if value_bytes <= ID_BYTES_MAX && memchr(0, value).is_none() => {
+                self.id.clear();
+                self.id.push_str(&lossy(value));
             }
             b"retry" => {
                 let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -184,10 +182,14 @@ impl Sanitizer {
         if self.cut {
             return;
         }
-        let text = lossy(value);
-        let room = self
+        let Some(room) = self
             .event_bytes_max
-            .saturating_sub(self.kept_bytes + line_feed);
+            .checked_sub(self.kept_bytes + line_feed)
+        else {
+            self.cut = true;
+            return;
+        };
+        let text = lossy(value);
         let fits = text.len() <= room && value.len() == value_bytes;
         let kept = if fits {
             &*text
@@ -258,3 +260,6 @@ impl<'a> Note<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use crate::dedupe::{Dedupe, Identity};
 use crate::inspect::Inspector;
 use crate::lanes::Lanes;
 use crate::outbox::Outbox;
-use crate::resume::{Token, rewind};
+use crate::resume::{Token, later, rewind};
 use crate::sanitize::Note;
 use crate::transport::{Failure, Transport, shown};
 
@@ -312,8 +312,10 @@ impl Session {
     /// the one before it repeats events and loses none.
     fn advance(&mut self, id: &str) {
         if self.token.id != id && HeaderValue::from_str(id).is_ok() {
+            let rewinds = self.settings.rewind_ms.is_some();
+            let later = rewinds.then(|| later(&self.token.id, id)).flatten();
             self.token.id.clear();
-            self.token.id.push_str(id);
+            self.token.id.push_str(later.as_deref().unwrap_or(id));
         }
         self.outbox.moved();
     }
@@ -344,6 +346,7 @@ impl Session {
         let token = Token {
             tail_ms: self.dedupe.as_ref().and_then(Dedupe::tail_ms),
             offsets: self.lanes.offsets(),
+            unnumbered: self.lanes.unnumbered(),
             rejected: self
                 .rejected
                 .iter()

@@ -226,7 +226,7 @@ impl<T: TopicTail> Source for SseSource<T> {
         let token = self.token(from)?;
         let mut lanes = token
             .as_ref()
-            .map(|token| Lanes::restore(&token.offsets))
+            .map(|token| Lanes::restore(&token.offsets, token.unnumbered))
             .unwrap_or_default();
         let dedupe = self.remember(token.as_ref(), &mut lanes).await?;
         let start = Start {

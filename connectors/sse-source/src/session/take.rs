@@ -1,6 +1,7 @@
 //! One event's way from the client into the batch, or out.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use gristmill_flow::LegStats;
 use gristmill_record::{RecordRef, Reject};
@@ -50,7 +51,7 @@ impl Session {
     }
 
     fn take_whole(&mut self, name: &str, data: &str, id: &str) {
-        let inspector = std::sync::Arc::clone(&self.inspector);
+        let inspector = Arc::clone(&self.inspector);
         let event = inspector.inspect(data);
         let arrival_ms = (self.now_ms)();
         let record_ms = event.timestamp_ms().unwrap_or(arrival_ms);
@@ -91,19 +92,10 @@ impl Session {
                 None => {}
             }
         }
-        if let (Some(lane), Some(offset)) = (lane, event.offset())
-            && let Some(gap) = self.lanes.observe(lane, offset, duplicate)
-        {
-            LegStats::add(&self.stats.gaps, gap.missing);
-            tracing::warn!(
-                connector = %self.name,
-                topic = gap.topic,
-                partition = gap.partition,
-                after = gap.after,
-                before = gap.before,
-                missing = gap.missing,
-                "the stream skipped events, by its own numbering"
-            );
+        match (lane, event.offset()) {
+            (Some(lane), Some(offset)) => self.observe(lane, offset, duplicate),
+            _ if !duplicate => self.lanes.count_unnumbered(),
+            _ => {}
         }
         if dropped || duplicate {
             let counter = if dropped {
@@ -126,6 +118,23 @@ impl Session {
         );
     }
 
+    /// An event has number `offset` in its partition: report what the stream skipped before it.
+    fn observe(&mut self, lane: usize, offset: i64, duplicate: bool) {
+        let Some(gap) = self.lanes.observe(lane, offset, duplicate) else {
+            return;
+        };
+        LegStats::add(&self.stats.gaps, gap.missing);
+        tracing::warn!(
+            connector = %self.name,
+            topic = gap.topic,
+            partition = gap.partition,
+            after = gap.after,
+            before = gap.before,
+            missing = gap.missing,
+            "the stream skipped events, by its own numbering"
+        );
+    }
+
     /// An event that was too large: `data` is its start.
     fn take_cut(&mut self, data: &str, bytes: u64, id: &str) {
         let now_ms = (self.now_ms)();
@@ -142,6 +151,7 @@ impl Session {
                 self.rejected.pop_front();
             }
         }
+        self.lanes.count_unnumbered();
         let max = self.settings.event_bytes_max;
         let kept = &data[..data.floor_char_boundary(REJECT_BYTES_MAX)];
         let reason = format!(
