@@ -35,13 +35,16 @@ pub struct LocalWriter {
     turn: u32,
 }
 
+/// Topic id, partition and chunk, in the order in which they are to be stored.
+type Chunks = Vec<((u32, u32), Chunk)>;
+
 /// One batch, encoded, on its way to the thread that commits it.
 struct Commit {
     connector: String,
     lane: Lane,
     from: Option<Position>,
     next: Position,
-    chunks: Vec<((u32, u32), Chunk)>,
+    chunks: Chunks,
 }
 
 impl LocalWriter {
@@ -67,8 +70,8 @@ impl LocalWriter {
         })
     }
 
-    fn encode(&mut self, batch: &Batch) -> Result<Vec<((u32, u32), Chunk)>, SinkError> {
-        let mut chunks = Vec::new();
+    fn encode(&mut self, batch: &Batch) -> Result<Chunks, SinkError> {
+        let mut chunks = Chunks::new();
         append(&mut chunks, self.topic, &batch.records, self.turn);
         if !batch.rejects.is_empty() {
             let Some(topic) = self.dead_letters else {
@@ -86,8 +89,8 @@ impl LocalWriter {
     }
 }
 
-/// Encode `records` into chunks by partition, in the order in which they are to be stored.
-fn append(chunks: &mut Vec<((u32, u32), Chunk)>, topic: Topic, records: &Records, turn: u32) {
+/// Encode `records` into chunks by partition.
+fn append(chunks: &mut Chunks, topic: Topic, records: &Records, turn: u32) {
     let mut open: Vec<Option<Chunk>> = Vec::new();
     open.resize_with(topic.partitions as usize, || None);
     for record in records.iter() {

@@ -69,6 +69,33 @@ async fn records_per_second() {
     }
 }
 
+/// A copy of the open files is what a crash leaves: opening it repairs them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn opening_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(dir.path().join("data")).unwrap();
+    log.ensure_topic("edits", 3).unwrap();
+    let config = WriterConfig {
+        topic: "edits".to_owned(),
+        dead_letter_topic: None,
+        connector: "speed".to_owned(),
+    };
+    let mut writer = LocalWriter::new(log.clone(), config).unwrap();
+    for at in (0..300_000).step_by(2000) {
+        writer.write(&batch(at, 2000)).await.unwrap();
+    }
+    let crashed = dir.path().join("crashed");
+    std::fs::create_dir(&crashed).unwrap();
+    for file in ["topics.redb", "counts.redb"] {
+        std::fs::copy(dir.path().join("data").join(file), crashed.join(file)).unwrap();
+    }
+    let started = Instant::now();
+    let log = LocalLog::open(crashed).unwrap();
+    eprintln!("300 MB after a crash: open in {:?}", started.elapsed());
+    assert_eq!(log.topics().unwrap()[0].ends.iter().sum::<i64>(), 300_000);
+}
+
 fn batch(at: i64, size: i64) -> Batch {
     let (from, next) = (Position::Offset(at), Position::Offset(at + size));
     let mut batch = Batch::empty(Lane::new("speed", 0), Some(from), next);
