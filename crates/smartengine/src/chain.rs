@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gristmill_flow::{Transform, TransformError};
-use gristmill_record::{Batch, Records};
+use gristmill_record::{Batch, Lane, Position, Records};
 
 use crate::origin::{Refused, Working};
 use crate::step::{Limits, Lookback, Stage};
@@ -25,10 +25,14 @@ pub struct Step {
 /// Modules that a batch passes in order.
 ///
 /// State is kept in memory only: an aggregate's accumulator (one for each lane) and the records
-/// for `look_back` start empty with the chain.
+/// for `look_back` start empty with the chain. When a lane does not go on where its last batch
+/// ended (the leg re-seeked after a refused write), what the modules know of the records after
+/// that place is taken back, so that a replay gives what the first pass gave.
 #[derive(Debug)]
 pub struct Chain {
     stages: Vec<Stage>,
+    /// Where each lane's last batch ended.
+    reached: BTreeMap<Lane, Position>,
 }
 
 impl Chain {
@@ -42,7 +46,10 @@ impl Chain {
             .into_iter()
             .map(Stage::new)
             .collect::<Result<_, _>>()?;
-        Ok(Self { stages })
+        Ok(Self {
+            stages,
+            reached: BTreeMap::new(),
+        })
     }
 
     /// Show `records`, which the chain's first input follows, to the modules that look back. Each
@@ -56,10 +63,22 @@ impl Chain {
             .try_for_each(|stage| stage.prime(records))
     }
 
+    /// Notice a lane that jumped.
+    fn follow(&mut self, batch: &Batch) {
+        let reached = self.reached.insert(batch.lane.clone(), batch.next.clone());
+        let from = batch.from.as_ref();
+        if reached.is_some_and(|reached| Some(&reached) != from) {
+            self.stages
+                .iter_mut()
+                .for_each(|stage| stage.rewind(&batch.lane, from));
+        }
+    }
+
     fn run(&mut self, mut batch: Batch) -> Result<Batch, EngineError> {
         let mut refused = Refused::default();
         let mut working: Option<Working> = None;
         for stage in &mut self.stages {
+            stage.begin(&batch.lane, batch.from.as_ref());
             let output = match &working {
                 None => stage.run(&batch.lane, &batch.records, None, &mut refused)?,
                 Some(input) => stage.run(
@@ -82,6 +101,7 @@ impl Chain {
 
 impl Transform for Chain {
     fn apply(&mut self, batch: Batch) -> Result<Batch, TransformError> {
+        self.follow(&batch);
         if batch.records.is_empty() {
             return Ok(batch);
         }

@@ -213,7 +213,7 @@ fn work_on_a_batch_of_loops_is_bounded() {
 #[test]
 fn a_batch_of_traps_is_rejected_one_by_one() {
     let mut chain = chain([step(wat(&guest_wat("unreachable")))]);
-    let value = |i: usize| if i % 2 == 0 { "!!" } else { "." };
+    let value = |i: usize| if i.is_multiple_of(2) { "!!" } else { "." };
     let output = apply(&mut chain, batch((0..512).map(value)));
     assert_eq!(output.rejects.len(), 256);
 }

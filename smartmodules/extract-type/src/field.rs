@@ -29,12 +29,16 @@ impl Field {
     /// The text is empty, or holds a `~` that is followed by neither 0 nor 1.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("parameter `field` is empty; give a name such as `type` or a JSON \
+            return Err(
+                "parameter `field` is empty; give a name such as `type` or a JSON \
                         pointer such as `/meta/domain`"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let Some(pointer) = text.strip_prefix('/') else {
-            return Ok(Self { tokens: vec![text.to_owned()] });
+            return Ok(Self {
+                tokens: vec![text.to_owned()],
+            });
         };
         let tokens = pointer.split('/').map(|token| {
             let escapes = token.match_indices('~');
@@ -47,7 +51,9 @@ impl Field {
             }
             Ok(token.replace("~1", "/").replace("~0", "~"))
         });
-        Ok(Self { tokens: tokens.collect::<Result<_, _>>()? })
+        Ok(Self {
+            tokens: tokens.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The field's text in the document `json`; `None` if it is absent, null, an object or an
@@ -91,9 +97,7 @@ fn member<'a>(json: &'a str, token: &str) -> Result<Option<&'a RawValue>, serde_
     let mut parser = serde_json::Deserializer::from_str(json);
     let found = match json.as_bytes().first() {
         Some(b'{' | b'[') => (&mut parser).deserialize_any(Member(token))?,
-        _ => {
-            serde::Deserialize::deserialize(&mut parser).map(|IgnoredAny| None)?
-        }
+        _ => serde::Deserialize::deserialize(&mut parser).map(|IgnoredAny| None)?,
     };
     parser.end()?;
     Ok(found)

@@ -43,7 +43,9 @@ pub fn init(params: SmartModuleExtraParams) -> Result<()> {
     let mut params = list(&params)?;
     let name = params.remove("field");
     if let Some(unknown) = params.keys().next() {
-        return Err(eyre!("unknown parameter `{unknown}`; extract-type takes: field"));
+        return Err(eyre!(
+            "unknown parameter `{unknown}`; extract-type takes: field"
+        ));
     }
     let field = Field::parse(name.as_deref().unwrap_or(FIELD_DEFAULT)).map_err(|e| eyre!(e))?;
     FIELD.set(field).map_err(|_| eyre!("initialised twice"))
@@ -54,9 +56,7 @@ pub fn init(params: SmartModuleExtraParams) -> Result<()> {
 /// # Errors
 /// The record's value is malformed JSON.
 #[smartmodule(filter_map)]
-pub fn filter_map(
-    record: &SmartModuleRecord,
-) -> Result<Option<(Option<RecordData>, RecordData)>> {
+pub fn filter_map(record: &SmartModuleRecord) -> Result<Option<(Option<RecordData>, RecordData)>> {
     let field = match FIELD.get() {
         Some(field) => field,
         // An engine that skips `init` where there are no parameters.
@@ -81,7 +81,9 @@ mod tests {
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> SmartModuleExtraParams {
-        let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let pairs = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         pairs.collect::<BTreeMap<_, _>>().into()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use gristmill_record::{RecordRef, Records};
+use gristmill_record::{Lane, RecordRef, Records};
 
 use crate::Lookback;
 
@@ -18,6 +18,8 @@ pub(crate) struct History {
 
 #[derive(Debug)]
 struct Past {
+    /// `None` for what was shown before the first batch.
+    lane: Option<Lane>,
     offset: i64,
     timestamp_ms: i64,
     key: Option<Vec<u8>>,
@@ -42,8 +44,9 @@ impl History {
         }
     }
 
-    pub(crate) fn push(&mut self, record: &RecordRef<'_>) {
+    pub(crate) fn push(&mut self, lane: Option<&Lane>, record: &RecordRef<'_>) {
         let past = Past {
+            lane: lane.cloned(),
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
             key: record.key.map(<[u8]>::to_vec),
@@ -61,6 +64,14 @@ impl History {
                 self.bytes -= first.bytes();
             }
         }
+    }
+
+    /// Forget the records of `lane` from `offset` on; all of them if that is not known.
+    pub(crate) fn rewind(&mut self, lane: &Lane, offset: Option<i64>) {
+        self.records.retain(|past| {
+            past.lane.as_ref() != Some(lane) || offset.is_some_and(|offset| past.offset < offset)
+        });
+        self.bytes = self.records.iter().map(Past::bytes).sum();
     }
 
     fn is_over(&self, first: &Past) -> bool {

@@ -61,7 +61,8 @@ pub fn chain(steps: impl IntoIterator<Item = Step>) -> Chain {
     Chain::new(steps.into_iter().collect()).unwrap()
 }
 
-/// A batch of `values` at offsets from 100 on, keys `k0`, `k1`, …, a header `h` with the index.
+/// A batch of `values` at offsets from 100 on, keys `k0`, `k1`, …, a header `h` with the index. It
+/// starts where the source was resumed, which no other batch here does.
 pub fn batch<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Batch {
     let mut records = Records::default();
     for (index, value) in values.into_iter().enumerate() {
@@ -77,6 +78,18 @@ pub fn batch<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Batch {
     Batch {
         records,
         ..Batch::empty(Lane::new("edits", 1), Some(Position::Offset(100)), next)
+    }
+}
+
+/// A batch of `values` that goes on where `previous` ended.
+pub fn then<V: AsRef<[u8]>>(previous: &Batch, values: impl IntoIterator<Item = V>) -> Batch {
+    let batch = batch(values);
+    let start = previous.next.offset().unwrap();
+    let next = Position::Offset(start + batch.records.len() as i64);
+    Batch {
+        from: Some(Position::Offset(start)),
+        next,
+        ..batch
     }
 }
 

@@ -15,7 +15,11 @@ fn extract_bytes(field: &str, json: &[u8]) -> Result<Option<String>, String> {
 
 #[track_caller]
 fn gives(field: &str, json: &str, text: &str) {
-    assert_eq!(extract(field, json), Ok(Some(text.to_owned())), "{field} of {json}");
+    assert_eq!(
+        extract(field, json),
+        Ok(Some(text.to_owned())),
+        "{field} of {json}"
+    );
 }
 
 #[track_caller]
@@ -25,7 +29,11 @@ fn absent(field: &str, json: &str) {
 
 #[track_caller]
 fn fails(field: &str, json: &str, error: &str) {
-    assert_eq!(extract(field, json), Err(error.to_owned()), "{field} of {json}");
+    assert_eq!(
+        extract(field, json),
+        Err(error.to_owned()),
+        "{field} of {json}"
+    );
 }
 
 #[test]
@@ -36,7 +44,14 @@ fn text_by_the_kind_of_field() {
     gives("type", r#" { "type" : "edit" } "#, "edit");
     gives("id", r#"{"id":1900000000000}"#, "1900000000000");
     // As written: not through a float.
-    for number in ["0", "-0", "1.0", "1e5", "1E+400", "123456789012345678901234567890"] {
+    for number in [
+        "0",
+        "-0",
+        "1.0",
+        "1e5",
+        "1E+400",
+        "123456789012345678901234567890",
+    ] {
         gives("n", &format!(r#"{{"n":{number}}}"#), number);
     }
     gives("bot", r#"{"bot":false}"#, "false");
@@ -48,17 +63,32 @@ fn text_by_the_kind_of_field() {
 #[test]
 fn only_the_very_field_counts() {
     absent("type", r#"{"log_type":"block","types":1,"Type":2,"typ":3}"#);
-    absent("type", r#"{"log_params":{"type":"nested"},"a":[{"type":1}]}"#);
+    absent(
+        "type",
+        r#"{"log_params":{"type":"nested"},"a":[{"type":1}]}"#,
+    );
     gives("type", r#"{"log_type":"block","type":"log"}"#, "log");
-    gives("type", r#"{"comment":"\"type\":\"fake\"","type":"edit"}"#, "edit");
+    gives(
+        "type",
+        r#"{"comment":"\"type\":\"fake\"","type":"edit"}"#,
+        "edit",
+    );
     gives("type", r#"{"comment":"\\","type":"edit"}"#, "edit");
-    gives("type", r#"{"a":"{\"type\":1","type":"edit","b":"}"}"#, "edit");
+    gives(
+        "type",
+        r#"{"a":"{\"type\":1","type":"edit","b":"}"}"#,
+        "edit",
+    );
 }
 
 #[test]
 fn keys_and_strings_are_decoded() {
     gives("type", r#"{"\u0074ype":"edit"}"#, "edit");
-    gives("type", r#"{"type":"caf\u00e9 \ud83d\ude00\n\"\/"}"#, "café 😀\n\"/");
+    gives(
+        "type",
+        r#"{"type":"caf\u00e9 \ud83d\ude00\n\"\/"}"#,
+        "café 😀\n\"/",
+    );
     gives("naïve", r#"{"naïve":"ü"}"#, "ü");
     gives("a/b", r#"{"a/b":"name, not pointer"}"#, "name, not pointer");
 }
@@ -81,7 +111,15 @@ fn pointers() {
     gives("/meta/m~0n", json, "t");
     gives("/xs/0", json, "10");
     gives("/xs/1/0", json, "20");
-    for nothing in ["/xs/2", "/xs/00", "/xs/-", "/xs/+0", "/xs", "/meta", "/meta/domain/x"] {
+    for nothing in [
+        "/xs/2",
+        "/xs/00",
+        "/xs/-",
+        "/xs/+0",
+        "/xs",
+        "/meta",
+        "/meta/domain/x",
+    ] {
         absent(nothing, json);
     }
 }
@@ -95,12 +133,36 @@ fn documents_that_are_no_object_have_no_field() {
 
 #[test]
 fn the_whole_document_is_validated() {
-    fails("type", "", "malformed JSON at byte 0: EOF while parsing a value");
-    fails("type", "  ", "malformed JSON at byte 2: EOF while parsing a value");
-    fails("type", r#"{"type":"edit""#, "malformed JSON at byte 14: EOF while parsing an object");
-    fails("type", r#"{"type":"edit"} x"#, "malformed JSON at byte 16: trailing characters");
-    fails("type", r#"{"type":"edit"}{}"#, "malformed JSON at byte 15: trailing characters");
-    fails("type", r#"{"type":"edit","x":nul}"#, "malformed JSON at byte 22: expected ident");
+    fails(
+        "type",
+        "",
+        "malformed JSON at byte 0: EOF while parsing a value",
+    );
+    fails(
+        "type",
+        "  ",
+        "malformed JSON at byte 2: EOF while parsing a value",
+    );
+    fails(
+        "type",
+        r#"{"type":"edit""#,
+        "malformed JSON at byte 14: EOF while parsing an object",
+    );
+    fails(
+        "type",
+        r#"{"type":"edit"} x"#,
+        "malformed JSON at byte 16: trailing characters",
+    );
+    fails(
+        "type",
+        r#"{"type":"edit"}{}"#,
+        "malformed JSON at byte 15: trailing characters",
+    );
+    fails(
+        "type",
+        r#"{"type":"edit","x":nul}"#,
+        "malformed JSON at byte 22: expected ident",
+    );
     for json in [
         r#"{"type":"edit","x":01}"#,
         r#"{"type":"edit","x":"\x"}"#,
@@ -118,13 +180,20 @@ fn the_whole_document_is_validated() {
         "\u{feff}{\"type\":\"edit\"}",
     ] {
         let error = extract("type", json).expect_err(json);
-        assert!(error.starts_with("malformed JSON at byte "), "{json}: {error}");
+        assert!(
+            error.starts_with("malformed JSON at byte "),
+            "{json}: {error}"
+        );
     }
 }
 
 #[test]
 fn offsets_count_from_the_documents_start() {
-    fails("type", "{\n  \"type\": x\n}", "malformed JSON at byte 12: expected value");
+    fails(
+        "type",
+        "{\n  \"type\": x\n}",
+        "malformed JSON at byte 12: expected value",
+    );
     // Found in the second pass, over the member alone.
     fails(
         "/a/b",
@@ -135,7 +204,10 @@ fn offsets_count_from_the_documents_start() {
 
 #[test]
 fn invalid_utf8_is_an_error_wherever_it_is() {
-    for json in [&b"{\"type\":\"edit\",\"x\":\"\xff\"}"[..], b"{\"type\":\"edit\"}\xc3"] {
+    for json in [
+        &b"{\"type\":\"edit\",\"x\":\"\xff\"}"[..],
+        b"{\"type\":\"edit\"}\xc3",
+    ] {
         let error = extract_bytes("type", json).unwrap_err();
         assert!(error.ends_with("invalid UTF-8"), "{error}");
     }
@@ -144,7 +216,11 @@ fn invalid_utf8_is_an_error_wherever_it_is() {
 #[test]
 fn deep_nesting_does_not_exhaust_the_stack() {
     let deep = 100_000;
-    let json = format!(r#"{{"x":{}{},"type":"edit"}}"#, "[".repeat(deep), "]".repeat(deep));
+    let json = format!(
+        r#"{{"x":{}{},"type":"edit"}}"#,
+        "[".repeat(deep),
+        "]".repeat(deep)
+    );
     gives("type", &json, "edit");
     gives("/x/0", r#"{"x":["y"]}"#, "y");
 }

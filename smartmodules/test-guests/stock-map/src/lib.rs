@@ -8,6 +8,9 @@ pub fn map(record: &SmartModuleRecord) -> Result<(Option<RecordData>, RecordData
     }
     let mut value = format!("{} {} ", record.offset(), record.timestamp()).into_bytes();
     value.extend_from_slice(record.value());
-    let key = record.key().cloned().unwrap_or_else(|| RecordData::from("none"));
+    let key = record
+        .key()
+        .cloned()
+        .unwrap_or_else(|| RecordData::from("none"));
     Ok((Some(key), RecordData::from(value)))
 }
