@@ -1,4 +1,5 @@
 //! Measurements: `cargo test --release -p gristmill-redis-sink --test speed -- --ignored --nocapture`.
+#![allow(clippy::print_stderr, reason = "what a measurement says")]
 
 mod common;
 

@@ -157,25 +157,20 @@ async fn check(log: &LocalLog) -> i64 {
     position
 }
 
-/// Waits until the child has opened the directory: then a second process is turned away.
-async fn wait_until_in_use(dir: &Path, pid: u32) {
+/// Once the child has the directory, a second process is turned away with its number.
+async fn check_in_use(dir: &Path, pid: u32) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
+    // Looked at, not opened: that would lock the child out.
+    let lock = dir.join("gristmill.lock");
+    while std::fs::read_to_string(&lock).is_ok_and(|holder| holder != pid.to_string()) {
         assert!(Instant::now() < deadline, "the child does not start");
-        match LocalLog::open(dir) {
-            Err(error @ LocalError::InUse { .. }) => {
-                let text = error.to_string();
-                assert!(text.contains(&dir.display().to_string()), "{text}");
-                // Between taking the lock and writing its number the holder is unknown.
-                if text.contains(&format!("process {pid}:")) {
-                    return;
-                }
-            }
-            Err(error) => panic!("{error}"),
-            Ok(log) => drop(log),
-        }
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let error = LocalLog::open(dir).unwrap_err();
+    assert!(matches!(error, LocalError::InUse { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&dir.display().to_string()), "{text}");
+    assert!(text.contains(&format!("process {pid}:")), "{text}");
 }
 
 #[tokio::test]
@@ -195,7 +190,7 @@ async fn a_killed_process_leaves_effect_and_position_equal() {
             .spawn()
             .unwrap();
         if kill == 0 {
-            wait_until_in_use(&dir, child.id()).await;
+            check_in_use(&dir, child.id()).await;
         }
         tokio::time::sleep(Duration::from_millis(30 + kill * 37 % 150)).await;
         child.kill().unwrap();

@@ -1,4 +1,5 @@
 //! Measurements: `cargo test --release -p gristmill-local-topic --test speed -- --ignored --nocapture`.
+#![allow(clippy::print_stderr, reason = "what a measurement says")]
 
 use std::time::{Duration, Instant};
 
