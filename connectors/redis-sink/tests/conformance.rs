@@ -1,4 +1,5 @@
 //! The suite of `flow-testing` on a real Redis.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

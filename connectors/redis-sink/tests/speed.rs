@@ -1,4 +1,5 @@
 //! Measurements: `cargo test --release -p gristmill-redis-sink --test speed -- --ignored --nocapture`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "what a measurement says")]
 
 mod common;

@@ -5,6 +5,7 @@
 //! every record below the writer's position is in the topic once and none above, that every
 //! reject is in the dead-letter topic once, and that the counts are those of the records below
 //! their offsets.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! A count leg in embedded mode: what cannot be counted is a dead letter, once, across restarts.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Measurements: `cargo test --release -p gristmill-local-topic --test speed -- --ignored --nocapture`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "what a measurement says")]
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Topics, positions and tails of one directory.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use gristmill_flow::{Sink, SinkError, Source, SourceError, SourceEvent, TopicTail};
 use gristmill_local_topic::{
