@@ -168,6 +168,31 @@ mod tests {
         assert!(error.to_string().contains("cuont"), "{error}");
     }
 
+    /// `Connector.toml` is what manifests are checked against, so it must know the same keys.
+    #[test]
+    fn the_spec_describes_every_key() {
+        use gristmill_flow::Connector;
+        let spec: toml::Table = toml::from_str(crate::RedisSink::SPEC).unwrap();
+        assert_eq!(
+            spec["package"]["name"].as_str(),
+            Some(crate::RedisSink::TYPE)
+        );
+        assert_eq!(spec["custom"]["required"].as_array().unwrap().len(), 1);
+        let properties = spec["custom"]["properties"].as_table().unwrap();
+        let mut filled = serde_json::Map::new();
+        for (key, property) in properties {
+            assert!(property["title"].is_str() && property["description"].is_str());
+            let value = if key == "timeout" { "1s" } else { "x" };
+            filled.insert(key.clone(), value.into());
+        }
+        // Each key of the spec is taken; a key that only the code knew would miss here.
+        let parsed: Config = serde_json::from_value(filled.into()).unwrap();
+        assert!(parsed.username.is_some() && parsed.password.is_some());
+        assert_eq!(properties.len(), 5);
+        assert_eq!(properties["count"]["default"].as_str(), Some("{value}"));
+        assert_eq!(properties["timeout"]["default"].as_str(), Some("5s"));
+    }
+
     #[test]
     fn no_secret_is_shown() {
         for url in [
