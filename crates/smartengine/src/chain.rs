@@ -6,8 +6,8 @@ use gristmill_flow::{Transform, TransformError};
 use gristmill_record::{Batch, Lane, Position, Records};
 
 use crate::origin::{Refused, Working};
-use crate::step::{Limits, Lookback, Stage};
-use crate::{EngineError, Module};
+use crate::step::Stage;
+use crate::{EngineError, Limits, Lookback, Module};
 
 /// One module of a chain and how it is to be run.
 #[derive(Debug, Clone)]

@@ -16,20 +16,21 @@
 //! whole, the innocent among them too. They are in the dead-letter topic, not lost.
 
 mod accumulators;
+mod answer;
 mod history;
 
 use std::ops::Range;
-use std::time::Duration;
 
-use gristmill_record::{Lane, Position, RecordRef, Records};
+use gristmill_record::{Lane, Position, Records};
 
-use crate::abi::{self, Garbage, Input};
-use crate::fault::{Fault, one_line};
+use crate::abi::{self, Input};
+use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::module::Kind;
 use crate::origin::{Refused, Working};
-use crate::{EngineError, Module};
+use crate::{EngineError, Limits, Lookback, Module};
 use accumulators::Accumulators;
+use answer::{Answer, Work, take};
 use history::History;
 
 /// Time limits that a batch may spend on faults, so 16 s with the default limit.
@@ -40,38 +41,6 @@ const FAULT_COST_MS: u64 = 1;
 /// times over: beyond the processor's cache a record costs half as much again (14.7 us instead of
 /// 10.2 us at 512 and 128 records of 1 kB).
 const INPUT_BYTES_MAX: usize = 128 << 10;
-/// All outputs of one batch in one step: an index of `Records` is 32 bits.
-const STEP_OUTPUT_BYTES_MAX: usize = 256 << 20;
-
-/// What a call into a module may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Milliseconds of one call. 1000 unless set; a call is a batch, or a part of it.
-    pub call_time_ms: u64,
-    /// Bytes of the guest's linear memory. 64 MiB unless set.
-    pub memory_bytes: usize,
-    /// Bytes that one call may hand over. 16 MiB unless set.
-    pub output_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            call_time_ms: 1000,
-            memory_bytes: 64 << 20,
-            output_bytes: 16 << 20,
-        }
-    }
-}
-
-/// How far back a module looks before its first record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lookback {
-    /// The last so many records; 0 with an `age` means as many as are that young.
-    pub last: usize,
-    /// Not older than this, by record timestamp, counted from the newest record.
-    pub age: Option<Duration>,
-}
 
 /// A module with its instance and its state.
 #[derive(Debug)]
@@ -98,31 +67,6 @@ enum Attempt {
     /// At this record the guest stopped, with these words.
     Stopped(usize, String),
     Fault(Fault),
-}
-
-/// The records that a stage works on.
-#[derive(Clone, Copy)]
-struct Work<'a> {
-    lane: &'a Lane,
-    records: &'a Records,
-    origins: Option<&'a [u32]>,
-}
-
-impl Work<'_> {
-    fn origin(&self, index: usize) -> u32 {
-        match self.origins {
-            Some(origins) => origins.get(index).copied().unwrap_or(u32::MAX),
-            None => index as u32,
-        }
-    }
-
-    /// The index after `at` and everything else that was made from the same record.
-    fn after(&self, at: usize) -> usize {
-        let origin = self.origin(at);
-        (at + 1..self.records.len())
-            .find(|index| self.origin(*index) != origin)
-            .unwrap_or(self.records.len())
-    }
 }
 
 impl Stage {
@@ -387,107 +331,4 @@ impl Stage {
             }
         }
     }
-}
-
-/// What an output says about the records that went in.
-struct Answer {
-    /// Index of the input record of each output record.
-    inputs: Vec<usize>,
-    /// The record that the guest stopped at, and its words.
-    stopped: Option<(usize, String)>,
-}
-
-impl Answer {
-    /// Hold an output against its input.
-    fn check(
-        kind: Kind,
-        work: &Work<'_>,
-        input: &Input<'_>,
-        count: usize,
-        output: &abi::Output<'_>,
-    ) -> Result<Self, Garbage> {
-        if count != output.count() {
-            return Err(Garbage(format!(
-                "returned {count} and handed over {} records",
-                output.count()
-            )));
-        }
-        let range = input.range();
-        let find = |from: usize, offset: i64| {
-            (from..range.end).find(|at| work.records.get(*at).is_some_and(|r| r.offset == offset))
-        };
-        let mut inputs = Vec::with_capacity(count);
-        let mut next = range.start;
-        for record in output.records() {
-            if kind == Kind::ArrayMap {
-                inputs.push(range.start);
-                continue;
-            }
-            let offset = input.base_offset().wrapping_add(record.offset_delta);
-            let at = find(next, offset).ok_or_else(|| {
-                Garbage(format!(
-                    "a record at offset {offset}, which it was not given"
-                ))
-            })?;
-            inputs.push(at);
-            next = at + 1;
-        }
-        let stopped = match &output.error {
-            None => None,
-            Some(error) => {
-                let at = find(next, error.offset).ok_or_else(|| {
-                    let offset = error.offset;
-                    Garbage(format!(
-                        "an error at offset {offset}, which it was not given"
-                    ))
-                })?;
-                Some((at, one_line(&String::from_utf8_lossy(error.hint))))
-            }
-        };
-        let end = stopped.as_ref().map_or(range.end, |(at, _)| *at);
-        if matches!(kind, Kind::Map | Kind::Aggregate) && count != end - range.start {
-            let given = end - range.start;
-            return Err(Garbage(format!(
-                "made {count} records of {given}, one each expected"
-            )));
-        }
-        Ok(Self { inputs, stopped })
-    }
-}
-
-/// Copy the outputs, each with its origin's offset, timestamp and headers.
-fn take(
-    work: &Work<'_>,
-    output: &abi::Output<'_>,
-    inputs: &[usize],
-    out: &mut Working,
-) -> Result<(), Fault> {
-    let mut bytes = out.records.bytes();
-    for (record, at) in output.records().zip(inputs) {
-        let headers = work.records.get(*at).map_or(0, |origin| {
-            origin
-                .headers
-                .iter()
-                .map(|(name, value)| 8 + name.len() + value.len())
-                .sum()
-        });
-        bytes += record.key.map_or(0, <[u8]>::len) + record.value.len() + headers;
-    }
-    if bytes > STEP_OUTPUT_BYTES_MAX {
-        return Err(Fault::Output {
-            bytes: bytes as u64,
-            limit_bytes: STEP_OUTPUT_BYTES_MAX,
-        });
-    }
-    for (record, at) in output.records().zip(inputs) {
-        if let Some(origin) = work.records.get(*at) {
-            out.records.push(RecordRef {
-                key: record.key,
-                value: record.value,
-                ..origin
-            });
-            out.origins.push(work.origin(*at));
-        }
-    }
-    Ok(())
 }

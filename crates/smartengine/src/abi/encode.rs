@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use gristmill_record::{RecordRef, Records};
 
-use crate::step::Lookback;
+use crate::Lookback;
 
 /// A range of records as one call's input (`SmartModuleInput`, or `SmartModuleAggregateInput` if
 /// there is an accumulator).
