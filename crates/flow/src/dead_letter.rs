@@ -92,15 +92,22 @@ pub struct LaneDeadLetters<F, K> {
 
 /// Which letters of a lane are in the dead-letter topic.
 ///
-/// Not just an offset: a sink may refuse a record after the batch's other rejects were written, so
-/// the batch that the sink has not passed yet keeps its letters by name.
+/// Not just an offset. A sink may refuse a record after the batch's other rejects were written; and
+/// a store that was restored or emptied gets records again that it took before and may refuse now
+/// (somebody changed the key's type, or the transform). Neither may be taken for written.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Written {
-    /// Every letter before this offset is written.
+    /// Nothing is known of single letters before this offset: all of them count as written, as they
+    /// were if nothing but a crash came between.
     below: i64,
-    /// Letters at or after `below` that are written; at most one batch of them.
+    /// Letters at or after `below` that are written: the newest [`NAMED_MAX`], or one batch of
+    /// them if that is more.
     offsets: BTreeSet<i64>,
 }
+
+/// Letters of a lane that are known by name: a checkpoint of some 8 kB at most. Rejects are the
+/// exception, so these reach far back.
+const NAMED_MAX: usize = 1_000;
 
 impl Written {
     fn parse(token: &str) -> Option<Self> {
@@ -123,19 +130,24 @@ impl Written {
         offset < self.below || self.offsets.contains(&offset)
     }
 
-    /// The state after `letters` are written for a batch that starts at `from`. What lies before
-    /// `from` has passed the sink, so no letter of it can still be missing.
-    fn with(&self, from: Option<i64>, letters: impl Iterator<Item = i64>) -> Self {
-        let below = self.below.max(from.unwrap_or(self.below));
-        let kept = self
-            .offsets
-            .iter()
-            .copied()
-            .filter(|offset| *offset >= below);
-        Self {
-            below,
-            offsets: kept.chain(letters).collect(),
+    /// The state after `letters` are written for a batch that starts at `from`. Only names from
+    /// before it may be forgotten: the batch itself can come again after a crash.
+    fn with(&self, from: i64, letters: impl Iterator<Item = i64>) -> Self {
+        let mut after = self.clone();
+        after.offsets.extend(letters);
+        while after.offsets.len() > NAMED_MAX {
+            let Some(oldest) = after
+                .offsets
+                .first()
+                .copied()
+                .filter(|oldest| *oldest < from)
+            else {
+                break;
+            };
+            after.offsets.pop_first();
+            after.below = oldest + 1;
         }
+        after
     }
 }
 
@@ -175,18 +187,8 @@ where
         };
         Ok((sink, written))
     }
-}
 
-impl<F, K, Fut> DeadLetters for LaneDeadLetters<F, K>
-where
-    F: FnMut(Lane) -> Fut + Send,
-    Fut: Future<Output = Result<K, SinkError>> + Send,
-    K: Sink,
-{
-    async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        if batch.rejects.is_empty() {
-            return Ok(());
-        }
+    async fn write_fresh(&mut self, batch: &Batch) -> Result<(), SinkError> {
         let (mut sink, mut written) = self.take(&batch.lane).await?;
         let fresh: Vec<Reject> = batch
             .rejects
@@ -195,7 +197,10 @@ where
             .cloned()
             .collect();
         if !fresh.is_empty() {
+            // A stream's position is no offset; then its first reject stands for it.
             let from = batch.from.as_ref().and_then(Position::offset);
+            let first = batch.rejects.iter().map(|reject| reject.offset).min();
+            let from = from.or(first).unwrap_or(written.below);
             let after = written.with(from, fresh.iter().map(|reject| reject.offset));
             let letters = Batch {
                 lane: batch.lane.clone(),
@@ -209,6 +214,33 @@ where
         }
         self.lanes.insert(batch.lane.clone(), (sink, written));
         Ok(())
+    }
+}
+
+impl<F, K, Fut> DeadLetters for LaneDeadLetters<F, K>
+where
+    F: FnMut(Lane) -> Fut + Send,
+    Fut: Future<Output = Result<K, SinkError>> + Send,
+    K: Sink,
+{
+    async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        if batch.rejects.is_empty() {
+            return Ok(());
+        }
+        // Being shut out of one lane is no end of a leg: in a rebalance the lane's new owner and its
+        // old one, which does not know yet, do it to each other. The sink's position tells who is
+        // behind.
+        self.write_fresh(batch).await.map_err(|error| match error {
+            SinkError::Fenced(reason) => SinkError::Misaligned {
+                lane: batch.lane.clone(),
+                stored: None,
+                reason: format!(
+                    "its dead letters have another owner now: the partition was reassigned, or the \
+                     pipeline runs twice ({reason})"
+                ),
+            },
+            error => error,
+        })
     }
 
     fn revoked(&mut self, lanes: &[Lane]) {
@@ -239,21 +271,29 @@ mod tests {
     }
 
     #[test]
-    fn a_late_reject_of_the_same_batch_is_not_taken_for_written() {
-        let first = Written::default().with(Some(10), [12, 20].into_iter());
-        assert!(first.holds(9) && first.holds(12) && first.holds(20));
-        assert!(!first.holds(15));
-        let second = first.with(Some(10), [15].into_iter());
-        assert!(second.holds(12) && second.holds(15) && second.holds(20));
-        let next = second.with(Some(30), [31].into_iter());
+    fn only_what_is_written_is_taken_for_written() {
+        let first = Written::default().with(10, [12, 20].into_iter());
+        assert!(first.holds(12) && first.holds(20));
+        // The sink refuses one more record of the same batch, and later one that it took before.
+        assert!(!first.holds(15) && !first.holds(9));
+        let second = first.with(30, [31].into_iter()).with(3, [9].into_iter());
+        assert!([9, 12, 20, 31].iter().all(|offset| second.holds(*offset)));
+        assert!(!second.holds(13));
+    }
+
+    #[test]
+    fn names_are_bounded_but_for_the_batch_under_way() {
+        let many = NAMED_MAX as i64;
+        let full = Written::default().with(0, 0..many);
+        assert_eq!((full.below, full.offsets.len()), (0, NAMED_MAX));
+        let next = full.with(many, [many, many + 5].into_iter());
+        assert_eq!((next.below, next.offsets.len()), (2, NAMED_MAX));
+        assert!(next.holds(0) && next.holds(many) && !next.holds(many + 1));
+        let large = next.with(many + 6, many + 6..3 * many);
         assert_eq!(
-            next,
-            Written {
-                below: 30,
-                offsets: [31].into_iter().collect()
-            }
+            (large.below, large.offsets.first()),
+            (many + 6, Some(&(many + 6)))
         );
-        // A store that was rewound reads old offsets again: their letters are all there.
-        assert_eq!(next.with(Some(3), std::iter::empty()), next);
+        assert!(large.holds(3 * many - 1));
     }
 }

@@ -179,7 +179,18 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
                         return Ok(Delivered::Stopped);
                     }
                 }
-                Err(SinkError::Reject(refused)) => reject(&mut batch, refused, &self.name),
+                Err(SinkError::Reject(refused)) => {
+                    let error = format!("{refused:?}");
+                    // Nothing moved: writing the same batch again would go on for ever.
+                    if reject(&mut batch, refused, &self.name) == 0 {
+                        return Err(LegError::Sink(format!(
+                            "{}: the sink refused records that the batch of {} does not have, \
+                             which is a bug of the sink: {error}",
+                            batch.lane,
+                            batch.records.len()
+                        )));
+                    }
+                }
                 Err(error @ SinkError::Misaligned { .. }) => {
                     *misaligned += 1;
                     if *misaligned > MISALIGNED_MAX {
@@ -239,8 +250,11 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
     }
 }
 
-/// Move the records that the sink refused from `batch.records` to `batch.rejects`.
-fn reject(batch: &mut Batch, refused: Vec<(usize, String)>, stage: &str) {
+/// Move the records that the sink refused, in any order, from `batch.records` to `batch.rejects`.
+/// Returns how many.
+fn reject(batch: &mut Batch, mut refused: Vec<(usize, String)>, stage: &str) -> usize {
+    refused.sort_by_key(|(index, _)| *index);
+    refused.dedup_by_key(|(index, _)| *index);
     let mut refused = refused.into_iter().peekable();
     let mut kept =
         gristmill_record::Records::with_capacity(batch.records.len(), batch.records.bytes());
@@ -257,5 +271,37 @@ fn reject(batch: &mut Batch, refused: Vec<(usize, String)>, stage: &str) {
             }),
         }
     }
+    let moved = batch.records.len() - kept.len();
     batch.records = kept;
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_record::{Position, RecordRef};
+
+    use super::*;
+
+    #[test]
+    fn refused_records_become_rejects_whatever_their_order() {
+        let refuse = |refused: &[usize]| {
+            let mut batch = Batch::empty(Lane::new("t", 0), None, Position::Offset(14));
+            for offset in 10..14 {
+                batch.records.push(RecordRef::new(offset, 0, None, b"v"));
+            }
+            let refused = refused
+                .iter()
+                .map(|index| (*index, "why".to_owned()))
+                .collect();
+            let moved = reject(&mut batch, refused, "sink");
+            let rejects: Vec<i64> = batch.rejects.iter().map(|reject| reject.offset).collect();
+            let kept: Vec<i64> = batch.records.iter().map(|record| record.offset).collect();
+            (moved, rejects, kept)
+        };
+        assert_eq!(refuse(&[3, 0, 3]), (2, vec![10, 13], vec![11, 12]));
+        assert_eq!(refuse(&[9, 1]), (1, vec![11], vec![10, 12, 13]));
+        // These two end the leg instead of turning it in a circle.
+        assert_eq!(refuse(&[]).0, 0);
+        assert_eq!(refuse(&[4]).0, 0);
+    }
 }
