@@ -5,3 +5,5 @@
 
 pub mod conformance;
 pub mod redis;
+#[cfg(feature = "sim")]
+pub mod sim;
