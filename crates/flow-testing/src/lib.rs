@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod conformance;
+pub mod kafka;
 pub mod redis;
 #[cfg(feature = "sim")]
 pub mod sim;
