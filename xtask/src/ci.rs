@@ -42,10 +42,19 @@ struct Ci {
 }
 
 pub(crate) fn run(args: &CiArgs) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?.to_owned();
-    let ci = Ci { root, strict: std::env::var("CI").is_ok_and(|ci| ci == "true") };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no workspace")?
+        .to_owned();
+    let ci = Ci {
+        root,
+        strict: std::env::var("CI").is_ok_and(|ci| ci == "true"),
+    };
     for name in &args.only {
-        ensure!(STEPS.iter().any(|(step, _)| step == name), "no step `{name}`");
+        ensure!(
+            STEPS.iter().any(|(step, _)| step == name),
+            "no step `{name}`"
+        );
     }
     let mut skipped = Vec::new();
     for (name, step) in STEPS {
@@ -55,7 +64,10 @@ pub(crate) fn run(args: &CiArgs) -> anyhow::Result<()> {
         println!("== {name}");
         let started = Instant::now();
         if let Some(reason) = step(&ci).with_context(|| format!("step `{name}` failed"))? {
-            ensure!(!ci.strict, "step `{name}` was skipped, and CI may skip nothing: {reason}");
+            ensure!(
+                !ci.strict,
+                "step `{name}` was skipped, and CI may skip nothing: {reason}"
+            );
             println!("   skipped: {reason}");
             skipped.push(name);
         }
@@ -63,7 +75,11 @@ pub(crate) fn run(args: &CiArgs) -> anyhow::Result<()> {
     }
     println!(
         "ci: all green{}",
-        if skipped.is_empty() { String::new() } else { format!(", skipped {}", skipped.join(", ")) }
+        if skipped.is_empty() {
+            String::new()
+        } else {
+            format!(", skipped {}", skipped.join(", "))
+        }
     );
     Ok(())
 }
@@ -74,7 +90,10 @@ impl Ci {
         command.args(args).current_dir(&self.root);
         // What `cargo run` sets for us is not meant for the next cargo.
         for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG") || name == "CARGO_MANIFEST_DIR") {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG") || name == "CARGO_MANIFEST_DIR")
+            {
                 command.env_remove(name);
             }
         }
@@ -83,8 +102,9 @@ impl Ci {
 }
 
 fn succeed(command: &mut Command) -> anyhow::Result<()> {
-    let status: ExitStatus =
-        command.status().with_context(|| format!("cannot start {command:?}"))?;
+    let status: ExitStatus = command
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
 }
@@ -103,7 +123,10 @@ fn format(ci: &Ci) -> anyhow::Result<Option<String>> {
         return Ok(Some("no rustfmt: rustup component add rustfmt".to_owned()));
     }
     succeed(&mut ci.cargo(&["fmt", "--all", "--check"]))?;
-    succeed(ci.cargo(&["fmt", "--all", "--check"]).current_dir(ci.root.join("smartmodules")))?;
+    succeed(
+        ci.cargo(&["fmt", "--all", "--check"])
+            .current_dir(ci.root.join("smartmodules")),
+    )?;
     Ok(None)
 }
 
@@ -112,13 +135,23 @@ fn lint(ci: &Ci) -> anyhow::Result<Option<String>> {
         return Ok(Some("no clippy: rustup component add clippy".to_owned()));
     }
     succeed(&mut ci.cargo(&[
-        "clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings",
+        "clippy",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
     ]))?;
     Ok(None)
 }
 
 fn smartmodules(ci: &Ci) -> anyhow::Result<Option<String>> {
-    succeed(ci.cargo(&["test", "--locked", "--workspace"]).current_dir(ci.root.join("smartmodules")))?;
+    succeed(
+        ci.cargo(&["test", "--locked", "--workspace"])
+            .current_dir(ci.root.join("smartmodules")),
+    )?;
     Ok(None)
 }
 
@@ -126,8 +159,15 @@ fn smartmodules_lint(ci: &Ci) -> anyhow::Result<Option<String>> {
     if !has("cargo", &["clippy", "--version"]) {
         return Ok(Some("no clippy: rustup component add clippy".to_owned()));
     }
-    let mut clippy =
-        ci.cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    let mut clippy = ci.cargo(&[
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]);
     succeed(clippy.current_dir(ci.root.join("smartmodules")))?;
     Ok(None)
 }
@@ -143,7 +183,13 @@ fn test(ci: &Ci) -> anyhow::Result<Option<String>> {
     let dir = ci.root.join("target/cluster/ci");
     let cluster = match std::env::var_os("GRISTMILL_TEST_KAFKA") {
         Some(_) => None,
-        None => match Cluster::up(&dir, &Options { brokers: 3, no_redis: false }) {
+        None => match Cluster::up(
+            &dir,
+            &Options {
+                brokers: 3,
+                no_redis: false,
+            },
+        ) {
             Ok(cluster) => Some(cluster),
             Err(error) if !ci.strict => {
                 println!("   no cluster, so its tests say that they are skipped: {error:#}");
@@ -171,17 +217,28 @@ fn test(ci: &Ci) -> anyhow::Result<Option<String>> {
 /// The README's first command, word for word; its second one is what runs this.
 fn readme(ci: &Ci) -> anyhow::Result<Option<String>> {
     let readme = std::fs::read_to_string(ci.root.join("README.md"))?;
-    let commands: Vec<&str> =
-        readme.lines().map(str::trim).filter(|line| line.starts_with("cargo ")).collect();
+    let commands: Vec<&str> = readme
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("cargo "))
+        .collect();
     let demo = commands
         .iter()
         .find(|command| command.ends_with("-- demo"))
         .context("the README has no `cargo … -- demo` line")?;
-    ensure!(commands.contains(&"cargo xtask ci"), "the README has no `cargo xtask ci` line");
+    ensure!(
+        commands.contains(&"cargo xtask ci"),
+        "the README has no `cargo xtask ci` line"
+    );
 
     let mut command = Command::new("setsid");
-    command.args(["sh", "-c", &format!("exec {demo}")]).current_dir(&ci.root);
-    let child = command.stdout(Stdio::piped()).spawn().context("cannot start the demo")?;
+    command
+        .args(["sh", "-c", &format!("exec {demo}")])
+        .current_dir(&ci.root);
+    let child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the demo")?;
     let pid = i32::try_from(child.id())?;
     std::thread::spawn(move || {
         #[allow(clippy::disallowed_methods, reason = "a thread of its own")]
@@ -195,8 +252,15 @@ fn readme(ci: &Ci) -> anyhow::Result<Option<String>> {
     let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}");
-    ensure!(output.status.code() == Some(130), "the demo ended with {}, not 130", output.status);
-    ensure!(text.contains("edit") && text.contains("total"), "the demo printed no counts");
+    ensure!(
+        output.status.code() == Some(130),
+        "the demo ended with {}, not 130",
+        output.status
+    );
+    ensure!(
+        text.contains("edit") && text.contains("total"),
+        "the demo printed no counts"
+    );
     Ok(None)
 }
 
@@ -205,17 +269,28 @@ fn readme(ci: &Ci) -> anyhow::Result<Option<String>> {
 fn compose(ci: &Ci) -> anyhow::Result<Option<String>> {
     if has("docker", &["compose", "version"]) {
         let mut docker = Command::new("docker");
-        docker.args(["compose", "--profile", "*", "config", "-q"]).current_dir(&ci.root);
+        docker
+            .args(["compose", "--profile", "*", "config", "-q"])
+            .current_dir(&ci.root);
         return succeed(&mut docker).map(|()| None);
     }
     if !has("go", &["version"]) {
-        return Ok(Some("neither docker compose nor go to check compose.yaml with".to_owned()));
+        return Ok(Some(
+            "neither docker compose nor go to check compose.yaml with".to_owned(),
+        ));
     }
     let mut go = Command::new("go");
-    go.args(["run", "github.com/compose-spec/compose-go/v2/cmd@v2.4.7", "compose.yaml"]);
+    go.args([
+        "run",
+        "github.com/compose-spec/compose-go/v2/cmd@v2.4.7",
+        "compose.yaml",
+    ]);
     let output = go.current_dir(&ci.root).output()?;
     if !output.status.success() {
-        bail!("compose.yaml: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "compose.yaml: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(None)
 }

@@ -18,6 +18,8 @@ use crate::context::Reading;
 use crate::error::{Doing, Trouble};
 use crate::reader::lane::push;
 
+/// How long an end may stay behind another writer's open transaction before that is told.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 /// A batch is handed over at this many bytes, or when nothing more is there.
@@ -118,7 +120,6 @@ impl Thread {
         client
             // Only needed by librdkafka's assign(); no group is joined.
             .set("group.id", "gristmill-follow")
-            .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
@@ -126,15 +127,19 @@ impl Thread {
             .set("fetch.max.bytes", "2097152")
             .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", "4096");
-        let consumer = client
-            .create_with_context(Reading::default())
-            .map_err(|error| lasting(config.kafka.refused(error)))?;
+        let mut make = |isolation: &str| {
+            client
+                .set("isolation.level", isolation)
+                .create_with_context(Reading::default())
+                .map_err(|error| lasting(config.kafka.refused(error)))
+        };
+        let (consumer, uncommitted) = (make("read_committed")?, make("read_uncommitted")?);
         let mut thread = Self {
             config,
             consumer,
             ends: BTreeMap::new(),
         };
-        thread.assign()?;
+        thread.assign(&uncommitted)?;
         Ok(thread)
     }
 
@@ -160,7 +165,7 @@ impl Thread {
         )
     }
 
-    fn assign(&mut self) -> Result<(), Trouble> {
+    fn assign(&mut self, uncommitted: &BaseConsumer<Reading>) -> Result<(), Trouble> {
         let topic = self.config.topic.clone();
         let metadata = self
             .consumer
@@ -189,6 +194,11 @@ impl Thread {
                 .consumer
                 .fetch_watermarks(&topic, partition, REQUEST_TIMEOUT)
                 .map_err(|error| self.trouble(&error))?;
+            // The end includes what was committed a moment ago and is not stable yet: the brokers
+            // mark a transaction's partitions after they have confirmed its commit.
+            let end = uncommitted
+                .fetch_watermarks(&topic, partition, REQUEST_TIMEOUT)
+                .map_or(high, |(_, end)| end.max(high));
             let from = match &self.config.from {
                 From::Beginning => low,
                 From::End => high,
@@ -197,8 +207,8 @@ impl Thread {
                 From::Offsets(offsets) => offsets.get(&partition).copied().unwrap_or(low),
             };
             let from = from.clamp(low, high.max(low));
-            if self.config.until == Until::Forever || from < high {
-                self.ends.insert(partition, high);
+            if self.config.until == Until::Forever || from < end {
+                self.ends.insert(partition, end);
                 targets
                     .add_partition_offset(&topic, partition, Offset::Offset(from))
                     .map_err(|error| self.trouble(&error))?;
@@ -239,11 +249,13 @@ impl Thread {
     fn run(&mut self, sender: &mpsc::Sender<Result<Batch, SourceError>>) {
         let mut gathered: BTreeMap<i32, Records> = BTreeMap::new();
         let mut heard = Instant::now();
+        let mut quiet = Instant::now();
         while !self.ends.is_empty() && !sender.is_closed() {
             let waiting = gathered.values().any(|records| !records.is_empty());
             let timeout = if waiting { Duration::ZERO } else { POLL };
             let (partition, reached) = match self.consumer.poll(timeout) {
                 Some(Ok(message)) => {
+                    quiet = Instant::now();
                     let (partition, offset) = (message.partition(), message.offset());
                     let Some(end) = self.ends.get(&partition) else {
                         continue;
@@ -255,8 +267,13 @@ impl Thread {
                         (partition, offset + 1)
                     }
                 }
-                // An end that is reported was reached after the ends were asked for.
-                Some(Err(KafkaError::PartitionEOF(partition))) => (partition, i64::MAX),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    quiet = Instant::now();
+                    (
+                        partition,
+                        self.consumer.context().take_end().unwrap_or(i64::MAX),
+                    )
+                }
                 Some(Err(error)) => {
                     let error = SourceError::from(self.trouble(&error));
                     let fatal = matches!(error, SourceError::Fatal(_));
@@ -270,6 +287,20 @@ impl Thread {
                     continue;
                 }
                 None => {
+                    if self.config.until == Until::End && quiet.elapsed() > OPEN_PATIENCE {
+                        quiet = Instant::now();
+                        let reason = format!(
+                            "topic `{}`: another writer's transaction is open before the end; \
+                             waiting for it",
+                            self.config.topic
+                        );
+                        if sender
+                            .blocking_send(Err(Trouble::Passing(reason).into()))
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
                     for (partition, records) in std::mem::take(&mut gathered) {
                         self.send(sender, partition, records);
                     }

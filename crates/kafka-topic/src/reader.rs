@@ -1,7 +1,7 @@
 //! A topic as a source: a consumer on a thread of its own, and a bounded queue.
 //!
 //! ```text
-//! broker ─▶ librdkafka (≤ 8 MiB) ─▶ thread: cut per partition ─▶ queue (≤ batches, ≤ bytes) ─▶ next
+//! broker ─▶ librdkafka (≤ 4 MiB) ─▶ thread: cut per partition ─▶ queue (≤ batches, ≤ bytes) ─▶ next
 //!                                     ▲ resume: seek, drop what was read ahead
 //!                                     ▲ rebalance: Assigned (paused until resumed), Revoked
 //!                                     ▲ committed: the group's offset, for lag tools only

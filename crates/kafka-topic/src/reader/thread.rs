@@ -32,6 +32,8 @@ const FULL_PATIENCE: Duration = Duration::from_secs(1);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a request to a broker may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A leader that has just taken over may not know the partition's whole length yet.
+const FAILOVER_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a lost connection is asked after.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,8 @@ pub(super) struct Thread {
     /// A trouble was reported, and when it was last asked after.
     trouble: Option<Instant>,
     assignments: usize,
+    /// Since when a position is beyond its partition's end.
+    beyond_since: Option<Instant>,
 }
 
 /// A consumer for `config`, not connected yet.
@@ -69,10 +73,10 @@ pub(super) fn consumer(config: &ReaderConfig) -> Result<BaseConsumer<Reading>, C
             client.set(key, value);
         }
     };
-    // What librdkafka holds is bounded by these: decompressed records (8 MiB), and one response
+    // What librdkafka holds is bounded by these: decompressed records (4 MiB), and one response
     // per broker on its way.
-    default("fetch.message.max.bytes", "524288");
-    default("fetch.max.bytes", "2097152");
+    default("fetch.message.max.bytes", "262144");
+    default("fetch.max.bytes", "1048576");
     // At the end of a partition the end itself is learnt of within this time.
     default("fetch.wait.max.ms", "200");
     default("fetch.queue.backoff.ms", "20");
@@ -86,7 +90,7 @@ pub(super) fn consumer(config: &ReaderConfig) -> Result<BaseConsumer<Reading>, C
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "error")
         .set("check.crcs", "true")
-        .set("queued.max.messages.kbytes", "8192");
+        .set("queued.max.messages.kbytes", "4096");
     client
         .create_with_context(Reading::default())
         .map_err(|error| config.kafka.refused(error))
@@ -111,6 +115,7 @@ impl Thread {
             committed_at: Instant::now(),
             trouble: None,
             assignments: 0,
+            beyond_since: None,
         }
     }
 
@@ -247,11 +252,12 @@ impl Thread {
             return;
         };
         let batch = lane.cut_at(end);
+        // Before the batch: whoever has seen it must not see an older lag.
+        self.config.stats.set_lag(partition, 0);
         if let Some(batch) = batch {
             self.queue.push(Ok(SourceEvent::Batch(batch)));
         }
         self.trouble = None;
-        self.config.stats.set_lag(partition, 0);
     }
 
     fn changed(&mut self, change: Change) {
@@ -331,7 +337,7 @@ impl Thread {
     }
 
     /// The offset to go on at, if it still is in the topic.
-    fn check(&self, partition: i32, stored: Option<i64>) -> Result<i64, SourceError> {
+    fn check(&mut self, partition: i32, stored: Option<i64>) -> Result<i64, SourceError> {
         let (low, high) = self
             .consumer
             .fetch_watermarks(&self.topic, partition, REQUEST_TIMEOUT)
@@ -343,12 +349,21 @@ impl Thread {
         };
         let lane = Lane::new(Arc::clone(&self.topic), partition);
         if offset > high {
+            let since = *self.beyond_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < FAILOVER_PATIENCE {
+                return Err(Trouble::Passing(format!(
+                    "{lane}: the sink is at offset {offset} and the topic ends at {high}: looking \
+                     again, in case a new leader is catching up"
+                ))
+                .into());
+            }
             return Err(SourceError::Fatal(format!(
                 "{lane}: the sink is at offset {offset} and the topic ends at {high}: the topic \
                  was recreated or truncated; delete the sink's position of it to count it from \
                  the beginning, or use another consumer id"
             )));
         }
+        self.beyond_since = None;
         if offset < low {
             return Err(SourceError::Fatal(format!(
                 "{lane}: {} records were deleted by retention before they were counted (the sink \
@@ -411,8 +426,19 @@ impl Thread {
             .filter_map(|(partition, lane)| Some((*partition, lane.as_ref()?.next())))
             .collect();
         for (partition, next) in open {
-            if let Err(error) = self.check(partition, Some(next)) {
-                self.queue.push(Err(error));
+            // Not just told: the leg must send the partition somewhere else, or end.
+            match self.check(partition, Some(next)) {
+                Err(SourceError::Fatal(reason)) => {
+                    self.queue.push(Err(SourceError::Fatal(reason)));
+                }
+                _ => {
+                    // A leader that was catching up: librdkafka has stopped fetching, so ask for
+                    // the lane to be resumed anew.
+                    self.queue.discard(&[partition]);
+                    self.lanes.insert(partition, None);
+                    let lane = Lane::new(Arc::clone(&self.topic), partition);
+                    self.queue.push(Ok(SourceEvent::Assigned(vec![lane])));
+                }
             }
         }
     }

@@ -1,4 +1,9 @@
 //! Readers and writers against a real cluster (`cargo xtask cluster up`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests"
+)]
 
 mod admin;
 mod reader;
