@@ -80,6 +80,9 @@ pub(super) fn consumer(config: &ReaderConfig) -> Result<BaseConsumer<Reading>, C
     // At the end of a partition the end itself is learnt of within this time.
     default("fetch.wait.max.ms", "200");
     default("fetch.queue.backoff.ms", "20");
+    // A member that was killed holds its partitions for this long.
+    default("session.timeout.ms", "10000");
+    default("heartbeat.interval.ms", "2000");
     default("topic.metadata.refresh.interval.ms", "10000");
     client
         .set("group.id", &config.group)
@@ -128,21 +131,21 @@ impl Thread {
         }
         // A message borrows its consumer; what is done with the message borrows the rest of us.
         let consumer = Arc::clone(&self.consumer);
-        while !self.queue.is_closed() {
+        let mut closing = None;
+        while !self.queue.is_closed() && closing.is_none() {
             match commands.try_recv() {
                 Ok(Command::Resume { offsets, reply }) => {
                     // The leg may have gone meanwhile.
                     let _ = reply.send(self.resume(&offsets));
                 }
-                Ok(Command::Close { reply }) => return self.close(Some(reply)),
+                Ok(Command::Close { reply }) => closing = Some(reply),
                 Err(_) => self.turn(&consumer),
             }
         }
-        let reply = commands.try_iter().find_map(|command| match command {
-            Command::Close { reply } => Some(reply),
-            Command::Resume { .. } => None,
-        });
-        self.close(reply);
+        // The last reference is the one that `close` drops: only then is the group left, and a
+        // restart need not wait for the session to time out.
+        drop(consumer);
+        self.close(closing, commands);
     }
 
     /// One poll and what follows from it.
@@ -488,11 +491,16 @@ impl Thread {
         }
     }
 
-    fn close(mut self, reply: Option<oneshot::Sender<()>>) {
+    fn close(mut self, closing: Option<oneshot::Sender<()>>, commands: &Receiver<Command>) {
         self.commit(CommitMode::Async, Duration::ZERO);
         // Leaves the group, and commits before.
         drop(self.consumer);
-        if let Some(reply) = reply {
+        // The queue is closed before the command is sent: it may have come meanwhile.
+        let late = commands.try_iter().find_map(|command| match command {
+            Command::Close { reply } => Some(reply),
+            Command::Resume { .. } => None,
+        });
+        if let Some(reply) = closing.or(late) {
             let _ = reply.send(());
         }
     }
