@@ -43,7 +43,7 @@ pub struct Config {
     /// JSON pointer → value: events whose field equals it are left out.
     #[serde(default)]
     pub drop: BTreeMap<String, Scalar>,
-    /// Names of the SSE events to take; empty: all but `error`.
+    /// Names of the SSE events to take; `*` for all; empty: all but `error`.
     #[serde(default)]
     pub events: Vec<String>,
     /// Events with more data than this are cut and rejected.

@@ -28,5 +28,6 @@ mod source;
 mod transport;
 
 pub use config::{Batching, Config, ConfigError, Dedupe, Retry, Scalar};
+pub use resume::position;
 pub use session::header;
 pub use source::SseSource;

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use gristmill_record::Position;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -42,6 +43,15 @@ pub(crate) struct Token {
     /// Identities of recent rejects, which the topic's tail does not hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejected: Vec<String>,
+}
+
+/// The position right after the event with this id, for a stream that somebody else has read.
+pub fn position(last_event_id: &str) -> Position {
+    let token = Token {
+        id: last_event_id.to_owned(),
+        ..Token::default()
+    };
+    Position::Token(token.print().into())
 }
 
 impl Token {

@@ -40,12 +40,16 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// The main job with nothing installed: generated events, embedded topics, embedded counts.
-    #[command(after_help = "Examples:\n  gristmill demo\n  gristmill demo --events 20000 --json\n  \
-                            gristmill demo --for 10s --dir /tmp/demo && gristmill tap wikipedia-edits --local=/tmp/demo --count 3")]
+    #[command(
+        after_help = "Examples:\n  gristmill demo\n  gristmill demo --events 20000 --json\n  \
+                            gristmill demo --for 10s --dir /tmp/demo && gristmill tap wikipedia-edits --local=/tmp/demo --count 3"
+    )]
     Demo(DemoArgs),
     /// Run every stage of a pipeline in the foreground; Ctrl-C drains, commits and prints the counts.
-    #[command(after_help = "Examples:\n  gristmill up\n  gristmill up --local --until-idle 5s\n  \
-                            gristmill up --set kafka.brokers=127.0.0.1:9092 --set connectors.type-counts.redis.count='wiki:{value}'")]
+    #[command(
+        after_help = "Examples:\n  gristmill up\n  gristmill up --local --until-idle 5s\n  \
+                            gristmill up --set kafka.brokers=127.0.0.1:9092 --set connectors.type-counts.redis.count='wiki:{value}'"
+    )]
     Up(UpArgs),
     /// Check a pipeline file: every error at once, with line, column and remedy.
     #[command(after_help = "Example:\n  gristmill validate -f pipeline.yaml")]
@@ -54,12 +58,16 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  gristmill counts\n  gristmill counts --json | jq .edit")]
     Counts(CountsArgs),
     /// Serve a recording or generated events as an SSE stream, as Wikimedia does.
-    #[command(after_help = "Examples:\n  gristmill replay --generate 100000 --rate 1000\n  \
-                            gristmill replay events.ndjson --listen 127.0.0.1:8081 --cut-after 500")]
+    #[command(
+        after_help = "Examples:\n  gristmill replay --generate 100000 --rate 1000\n  \
+                            gristmill replay events.ndjson --listen 127.0.0.1:8081 --cut-after 500"
+    )]
     Replay(ReplayArgs),
     /// Look at an SSE stream or a topic, one line an event.
-    #[command(after_help = "Examples:\n  gristmill tap https://stream.wikimedia.org/v2/stream/recentchange --count 3\n  \
-                            gristmill tap wikipedia-edits --json --for 10s | jq -r .data")]
+    #[command(
+        after_help = "Examples:\n  gristmill tap https://stream.wikimedia.org/v2/stream/recentchange --count 3\n  \
+                            gristmill tap wikipedia-edits --json --for 10s | jq -r .data"
+    )]
     Tap(TapArgs),
     /// Look at the records that could not be processed, and send them again.
     #[command(subcommand)]
@@ -99,7 +107,10 @@ pub(crate) struct FileArgs {
 pub(crate) struct LocalArgs {
     /// Embedded topics and counts, kept in DIR (default: .gristmill beside the pipeline file).
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, value_hint = ValueHint::DirPath)]
-    #[allow(clippy::option_option, reason = "absent, without and with a directory are three things")]
+    #[allow(
+        clippy::option_option,
+        reason = "absent, without and with a directory are three things"
+    )]
     pub(crate) local: Option<Option<PathBuf>>,
 }
 
@@ -308,7 +319,9 @@ pub(crate) enum SmartModuleVerb {
         output: Option<PathBuf>,
     },
     /// Run a SmartModule's real WASM on input and print what comes out; exit 1 on any error.
-    #[command(after_help = "Example:\n  gristmill smartmodule test extract-type --text '{\"type\":\"edit\"}'")]
+    #[command(
+        after_help = "Example:\n  gristmill smartmodule test extract-type --text '{\"type\":\"edit\"}'"
+    )]
     Test(SmartModuleTestArgs),
 }
 

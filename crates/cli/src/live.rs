@@ -41,16 +41,28 @@ impl Live {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let line = || {
             let bar = multi.add(ProgressBar::new_spinner());
-            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_style(
+                ProgressStyle::with_template("{msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             bar
         };
         let stages = legs
             .iter()
-            .map(|leg| StageLine { leg: leg.clone(), bar: line(), samples: VecDeque::new(), backlog: 0 })
+            .map(|leg| StageLine {
+                leg: leg.clone(),
+                bar: line(),
+                samples: VecDeque::new(),
+                backlog: 0,
+            })
             .collect();
         let counts = line();
         logging::set_live(Some(multi.clone()));
-        Self { multi, stages, counts }
+        Self {
+            multi,
+            stages,
+            counts,
+        }
     }
 
     /// Draw what the stages say now.
@@ -67,8 +79,13 @@ impl Live {
             .map(|(key, count)| format!("\x1b[1m{key}\x1b[0m {}", thousands(**count)))
             .collect();
         let rest = rows.len().saturating_sub(COUNTS_SHOWN);
-        let more = if rest > 0 { format!("  and {rest} more") } else { String::new() };
-        self.counts.set_message(format!("  {}{more}", shown.join("  ")));
+        let more = if rest > 0 {
+            format!("  and {rest} more")
+        } else {
+            String::new()
+        };
+        self.counts
+            .set_message(format!("  {}{more}", shown.join("  ")));
     }
 }
 
@@ -86,12 +103,17 @@ impl StageLine {
         let records = LegStats::get(&stats.records_in);
         self.samples.push_back((now, records));
         while self.samples.len() > 2
-            && self.samples.front().is_some_and(|(at, _)| now - *at > RATE_WINDOW)
+            && self
+                .samples
+                .front()
+                .is_some_and(|(at, _)| now - *at > RATE_WINDOW)
         {
             self.samples.pop_front();
         }
         let rate = match self.samples.front() {
-            Some((at, before)) if now > *at => (records - before) as f64 / (now - *at).as_secs_f64(),
+            Some((at, before)) if now > *at => {
+                (records - before) as f64 / (now - *at).as_secs_f64()
+            }
             _ => 0.0,
         };
         let way = if self.leg.is_source {
@@ -108,14 +130,20 @@ impl StageLine {
             Status::Running => {
                 let lag: i64 = stats.lag().values().sum();
                 let rejected = LegStats::get(&stats.rejected);
-                let mut text =
-                    format!("{head} {:>12}  {:>9}/s", thousands(records as i64), thousands(rate as i64));
+                let mut text = format!(
+                    "{head} {:>12}  {:>9}/s",
+                    thousands(records as i64),
+                    thousands(rate as i64)
+                );
                 if !self.leg.is_source {
                     text.push_str(&format!("  lag {}", thousands(lag)));
                     text.push_str(&self.backlog_bar(lag, rate));
                 }
                 if rejected > 0 {
-                    text.push_str(&format!("  \x1b[31m{} rejected\x1b[0m", thousands(rejected as i64)));
+                    text.push_str(&format!(
+                        "  \x1b[31m{} rejected\x1b[0m",
+                        thousands(rejected as i64)
+                    ));
                 }
                 text
             }
@@ -130,10 +158,18 @@ impl StageLine {
         let done = 1.0 - lag as f64 / self.backlog as f64;
         let full = (done * 20.0) as usize;
         let left = if rate >= 1.0 {
-            format!(" {} left", HumanDuration(Duration::from_secs_f64(lag as f64 / rate)))
+            format!(
+                " {} left",
+                HumanDuration(Duration::from_secs_f64(lag as f64 / rate))
+            )
         } else {
             String::new()
         };
-        format!("  [{}{}] {:.0} %{left}", "━".repeat(full), " ".repeat(20 - full), done * 100.0)
+        format!(
+            "  [{}{}] {:.0} %{left}",
+            "━".repeat(full),
+            " ".repeat(20 - full),
+            done * 100.0
+        )
     }
 }

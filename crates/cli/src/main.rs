@@ -29,6 +29,8 @@ enum Outcome {
     Done,
     /// Did it, and what it did says no (a module's test found errors).
     Failed,
+    /// The file it was asked about is not valid.
+    Invalid,
     /// Ended by Ctrl-C.
     Interrupted,
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::from(EXIT_FAILED),
+        Ok(Outcome::Invalid) => ExitCode::from(EXIT_USAGE),
         Ok(Outcome::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -70,5 +73,7 @@ fn main() -> ExitCode {
 
 /// A leg is one loop: more workers than stages would only cost memory and wake-ups.
 fn workers() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, 4)
 }

@@ -1,5 +1,9 @@
 //! What users see on standard output and standard error.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where printing happens"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -44,7 +48,11 @@ pub(crate) fn is_live() -> bool {
 
 /// `text` in the SGR colour `code`, where the terminal shows colours.
 pub(crate) fn paint(code: &str, text: &str) -> String {
-    if is_live() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if is_live() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// `1234567` as `1,234,567`.
@@ -67,7 +75,12 @@ pub(crate) fn counts_table(counts: &BTreeMap<String, i64>) -> String {
     }
     let mut rows: Vec<(&String, &i64)> = counts.iter().collect();
     rows.sort_by_key(|(key, count)| (std::cmp::Reverse(**count), (*key).clone()));
-    let width = rows.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0).max(5);
+    let width = rows
+        .iter()
+        .map(|(key, _)| key.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(5);
     let mut text = format!("{:<width$}  {:>14}", "KEY", "COUNT");
     for (key, count) in rows {
         text.push_str(&format!("\n{key:<width$}  {:>14}", thousands(*count)));
@@ -80,11 +93,17 @@ pub(crate) fn counts_table(counts: &BTreeMap<String, i64>) -> String {
 /// The end of a run, for people: the counts, then what happened in one line.
 pub(crate) fn report_text(report: &Report) -> String {
     let mut text = counts_table(&report.counts);
-    let mut facts =
-        vec![format!("{} events in {:.1} s", thousands(report.events as i64), report.elapsed_s)];
+    let mut facts = vec![format!(
+        "{} events in {:.1} s",
+        thousands(report.events as i64),
+        report.elapsed_s
+    )];
     let also = |n: u64, what: &str| (n > 0).then(|| format!("{} {what}", thousands(n as i64)));
     let gaps: u64 = report.stages.values().map(|stage| stage.gaps).sum();
-    facts.extend(also(report.rejected, "rejected (see `gristmill dead-letter list`)"));
+    facts.extend(also(
+        report.rejected,
+        "rejected (see `gristmill dead-letter list`)",
+    ));
     facts.extend(also(report.duplicates, "known already and dropped"));
     facts.extend(also(gaps, "skipped by the stream itself"));
     text.push_str(&format!("\n\n{}", facts.join(", ")));
@@ -97,8 +116,13 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        let cases =
-            [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567"), (12, "12")];
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (-1_234_567, "-1,234,567"),
+            (12, "12"),
+        ];
         for (n, expect) in cases {
             assert_eq!(thousands(n), expect);
         }
@@ -106,10 +130,14 @@ mod tests {
 
     #[test]
     fn counts_are_sorted_by_count_then_key() {
-        let counts = [("b", 2), ("a", 2), ("c", 10)].map(|(key, n)| (key.to_owned(), n)).into();
+        let counts = [("b", 2), ("a", 2), ("c", 10)]
+            .map(|(key, n)| (key.to_owned(), n))
+            .into();
         let table = counts_table(&counts);
-        let keys: Vec<&str> =
-            table.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        let keys: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
         assert_eq!(keys, ["KEY", "c", "a", "b", "total"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use gristmill_manifest::{Manifest, Override, Variables};
+use gristmill_manifest::{Diagnostic, Diagnostics, Manifest, Override, Variables};
 use gristmill_runner::{Backend, LOCAL_DIR, Plan, module_sources, registry};
 
 use crate::args::{FileArgs, LocalArgs};
@@ -30,39 +30,69 @@ impl Variables for Environment {
     }
 }
 
+/// What validation says: a manifest with warnings, or everything that is wrong.
+type Checked = Result<(Manifest, Vec<Diagnostic>), Diagnostics>;
+
 /// Read and validate the file. Warnings are shown; errors are a [`UsageError`] with all of them.
 ///
 /// # Errors
 /// An unreadable or invalid file, or an invalid `--set`.
 pub(crate) fn load(args: &FileArgs) -> anyhow::Result<Project> {
-    let text = std::fs::read_to_string(&args.file).map_err(|error| {
+    let manifest = accept(&args.file, check(args)?)?;
+    Ok(Project {
+        manifest,
+        file: args.file.clone(),
+    })
+}
+
+/// Read and validate the file, and leave it to the caller what to say.
+///
+/// # Errors
+/// An unreadable file, or a `--set` without a path.
+pub(crate) fn check(args: &FileArgs) -> anyhow::Result<Checked> {
+    let bytes = std::fs::read(&args.file).map_err(|error| {
         let name = args.file.display();
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "run where the file is, or name it with --file",
-            std::io::ErrorKind::InvalidData => "save it as UTF-8",
             _ => "check the file's rights",
         };
         UsageError(format!("cannot read {name}: {error}\n  = help: {help}"))
     })?;
-    let manifest = parse(&args.file, &text, &args.set)?;
-    Ok(Project { manifest, file: args.file.clone() })
+    validate(&args.file, &bytes, &args.set)
 }
 
-/// Validate `text`, which is or stands for `file`.
+/// Validate `text`, which is or stands for `file`. Warnings are shown.
 ///
 /// # Errors
 /// As [`load`].
 pub(crate) fn parse(file: &Path, text: &str, set: &[String]) -> anyhow::Result<Manifest> {
+    accept(file, validate(file, text.as_bytes(), set)?)
+}
+
+fn validate(file: &Path, bytes: &[u8], set: &[String]) -> anyhow::Result<Checked> {
     let overrides = set
         .iter()
         .map(|text| Override::parse(text))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| UsageError(format!("--set: {error}")))?;
     let name = file.display().to_string();
-    let loaded = Manifest::load(&name, text, &registry::specs(), &overrides, &Environment);
-    let (manifest, warnings) = loaded.map_err(|errors| {
+    Ok(Manifest::load_bytes(
+        &name,
+        bytes,
+        &registry::specs(),
+        &overrides,
+        &Environment,
+    ))
+}
+
+fn accept(file: &Path, checked: Checked) -> anyhow::Result<Manifest> {
+    let (manifest, warnings) = checked.map_err(|errors| {
         let rendered = errors.render(output::is_live());
-        UsageError(format!("{name} is not valid\n\n{}", rendered.trim_end()))
+        UsageError(format!(
+            "{} is not valid\n\n{}",
+            file.display(),
+            rendered.trim_end()
+        ))
     })?;
     for warning in warnings {
         output::note(warning.render(output::is_live()).trim_end());
@@ -78,9 +108,10 @@ impl Project {
     /// A section that makes no sense, a SmartModule that is missing or does not build.
     pub(crate) fn plan(&self, only: &[String]) -> anyhow::Result<Plan> {
         let sources = module_sources(&self.file);
-        let plan =
-            Plan::new(self.manifest.clone(), only, &sources, &mut |text| output::note(text))
-                .map_err(|error| UsageError(format!("{}: {error}", self.file.display())))?;
+        let plan = Plan::new(self.manifest.clone(), only, &sources, &mut |text| {
+            output::note(text)
+        })
+        .map_err(|error| UsageError(format!("{}: {error}", self.file.display())))?;
         Ok(plan)
     }
 

@@ -115,7 +115,9 @@ async fn watch(legs: &[LegView], store: &mut CountStore, ends: &Ends) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if ends.run_for.is_some_and(|run_for| started.elapsed() >= run_for)
+        if ends
+            .run_for
+            .is_some_and(|run_for| started.elapsed() >= run_for)
             || idle.as_mut().is_some_and(|idle| idle.check(legs))
             || ends.when.as_ref().is_some_and(|when| when(legs))
         {

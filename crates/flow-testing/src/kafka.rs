@@ -11,13 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub fn brokers() -> Option<Vec<String>> {
     match std::env::var("GRISTMILL_TEST_KAFKA") {
-        Ok(brokers) if !brokers.is_empty() => {
-            Some(brokers.split(',').map(str::to_owned).collect())
-        }
+        Ok(brokers) if !brokers.is_empty() => Some(brokers.split(',').map(str::to_owned).collect()),
         _ => {
             let why = "GRISTMILL_TEST_KAFKA is not set; `cargo xtask cluster up` starts a cluster \
                        and prints it";
-            assert!(std::env::var("GRISTMILL_TEST_REQUIRE").as_deref() != Ok("1"), "{why}");
+            assert!(
+                std::env::var("GRISTMILL_TEST_REQUIRE").as_deref() != Ok("1"),
+                "{why}"
+            );
             eprintln!("skipped: {why}");
             None
         }
@@ -29,7 +30,11 @@ pub fn unique(stem: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let count = COUNT.fetch_add(1, Relaxed);
-    format!("{stem}-{:x}-{:x}-{count}", now.as_millis(), std::process::id())
+    format!(
+        "{stem}-{:x}-{:x}-{count}",
+        now.as_millis(),
+        std::process::id()
+    )
 }
 
 /// Deny everyone `operation` (`Read`, `Write`, `All`, …) on `topic`. False where Kafka's own tools
@@ -39,13 +44,32 @@ pub fn deny(topic: &str, operation: &str) -> bool {
         return false;
     };
     let output = Command::new("java")
-        .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", &format!("{libs}/*")])
-        .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &brokers[0]])
-        .args(["--add", "--deny-principal", "User:ANONYMOUS", "--operation", operation])
+        .args([
+            "-Xmx128m",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            &format!("{libs}/*"),
+        ])
+        .args([
+            "org.apache.kafka.tools.AclCommand",
+            "--bootstrap-server",
+            &brokers[0],
+        ])
+        .args([
+            "--add",
+            "--deny-principal",
+            "User:ANONYMOUS",
+            "--operation",
+            operation,
+        ])
         .args(["--topic", topic])
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     true
 }

@@ -3,33 +3,40 @@
 use gristmill_flow::Connector;
 use gristmill_manifest::ConnectorSpec;
 use gristmill_redis_sink::RedisSink;
+use serde::Deserialize;
 
 use crate::plan::SseSource;
 
-/// `Connector.toml` of every connector, in the order `connector list` shows them.
-const TEXTS: [&str; 2] = [
-    <SseSource as Connector>::SPEC,
-    <RedisSink as Connector>::SPEC,
-];
-
-/// What every connector says of itself.
+/// What every connector of this build says of itself, in the order `connector list` shows them.
 ///
 /// # Panics
 /// If a connector of this build ships an unreadable `Connector.toml`; a test reads them all.
 pub fn specs() -> Vec<ConnectorSpec> {
-    TEXTS
-        .iter()
-        .map(|text| match ConnectorSpec::parse(text) {
-            Ok(spec) => spec,
-            Err(error) => panic!("a connector's own Connector.toml is unreadable: {error}"),
-        })
-        .collect()
+    vec![spec::<SseSource>(), spec::<RedisSink>()]
+}
+
+/// A connector's description, with its own config as a further check of the section.
+fn spec<C: Connector>() -> ConnectorSpec {
+    match ConnectorSpec::parse(C::SPEC) {
+        Ok(spec) => spec.with_check(|section| {
+            C::Config::deserialize(section)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        }),
+        Err(error) => panic!("the Connector.toml of {} is unreadable: {error}", C::TYPE),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn every_connector_describes_itself() {
-        assert_eq!(super::specs().len(), super::TEXTS.len());
+        for spec in super::specs() {
+            assert!(
+                spec.description.is_some(),
+                "{} has no description",
+                spec.name
+            );
+        }
     }
 }

@@ -18,6 +18,8 @@ pub mod header {
     pub const EVENT: &str = "sse-event";
 }
 
+/// In `events`: whatever its name.
+const ANY_EVENT: &str = "*";
 /// The name of events that tell of trouble at the server and are not data (Wikimedia).
 const ERROR_EVENT: &str = "error";
 /// Stage of a reject by this connector.
@@ -39,7 +41,11 @@ impl Session {
             LegStats::add(&self.stats.dropped, 1);
             return;
         }
-        if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != name) {
+        if !wanted.is_empty()
+            && wanted
+                .iter()
+                .all(|wanted| wanted != name && wanted != ANY_EVENT)
+        {
             LegStats::add(&self.stats.dropped, 1);
             return self.advance(id);
         }

@@ -11,14 +11,21 @@ pub(super) fn run(verb: &ConnectorVerb) -> anyhow::Result<Outcome> {
     match verb {
         ConnectorVerb::List => {
             for spec in &specs {
-                output::line(&format!("{:<14} {}", spec.name, spec.description))?;
+                let about = spec.description.as_deref().unwrap_or_default();
+                output::line(&format!("{:<14} {about}", spec.name))?;
             }
         }
         ConnectorVerb::Describe { name } => {
-            let spec = specs.iter().find(|spec| spec.name == *name).ok_or_else(|| {
-                let there: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-                UsageError(format!("no connector `{name}`; there are: {}", there.join(", ")))
-            })?;
+            let spec = specs
+                .iter()
+                .find(|spec| spec.name == *name)
+                .ok_or_else(|| {
+                    let there: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+                    UsageError(format!(
+                        "no connector `{name}`; there are: {}",
+                        there.join(", ")
+                    ))
+                })?;
             output::line(describe(spec).trim_end())?;
         }
     }
@@ -26,6 +33,8 @@ pub(super) fn run(verb: &ConnectorVerb) -> anyhow::Result<Outcome> {
 }
 
 pub(super) fn schema() -> anyhow::Result<Outcome> {
-    output::line(&serde_json::to_string_pretty(&json_schema(&registry::specs()))?)?;
+    output::line(&serde_json::to_string_pretty(&json_schema(
+        &registry::specs(),
+    ))?)?;
     Ok(Outcome::Done)
 }

@@ -8,7 +8,9 @@ use crate::{Outcome, output, project};
 pub(super) async fn run(args: CountsArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
     let backend = project.backend(&args.local)?;
-    let counts = CountStore::open(&project.manifest, &backend)?.counts().await?;
+    let counts = CountStore::open(&project.manifest, &backend)?
+        .counts()
+        .await?;
     let text = if args.json {
         serde_json::to_string(&counts)?
     } else {

@@ -24,8 +24,15 @@ async fn list(args: &DeadLetterArgs) -> anyhow::Result<Outcome> {
     let mut failed = None;
     dead_letters(&backend, &args.topic, &mut |letter| {
         shown += 1;
-        let line = if args.json { json(letter) } else { Ok(text(letter)) };
-        match line.map_err(std::io::Error::other).and_then(|line| output::line(&line)) {
+        let line = if args.json {
+            json(letter)
+        } else {
+            Ok(text(letter))
+        };
+        match line
+            .map_err(std::io::Error::other)
+            .and_then(|line| output::line(&line))
+        {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
@@ -50,7 +57,10 @@ async fn replay(args: &DeadLetterArgs) -> anyhow::Result<Outcome> {
     let text = if args.json {
         serde_json::json!({ "replayed": replayed }).to_string()
     } else {
-        format!("{replayed} dead letters written to {} once more", args.topic)
+        format!(
+            "{replayed} dead letters written to {} once more",
+            args.topic
+        )
     };
     output::line(&text)?;
     Ok(Outcome::Done)
@@ -62,7 +72,11 @@ fn json(letter: &DeadLetter<'_>) -> serde_json::Result<String> {
 
 fn text(letter: &DeadLetter<'_>) -> String {
     let value: String = letter.value.chars().take(VALUE_SHOWN).collect();
-    let more = if value.len() < letter.value.len() { "…" } else { "" };
+    let more = if value.len() < letter.value.len() {
+        "…"
+    } else {
+        ""
+    };
     format!(
         "{}[{}]@{}\t{}: {}\t{}{more}",
         letter.topic,

@@ -39,15 +39,30 @@ struct Generated {
 impl Generated {
     fn of(options: &GeneratorOptions, events: u64) -> Self {
         let tally = Tally::of(options, events);
-        let counts = tally.by_type.into_iter().map(|(key, n)| (key, n as i64)).collect();
-        Self { events: tally.events, counts }
+        let counts = tally
+            .by_type
+            .into_iter()
+            .map(|(key, n)| (key, n as i64))
+            .collect();
+        Self {
+            events: tally.events,
+            counts,
+        }
     }
 }
 
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
-    let generator = GeneratorOptions { seed: args.seed, ..GeneratorOptions::default() };
-    let rate = args.rate.unwrap_or(if args.events.is_some() { 0.0 } else { RATE });
-    let source = Source::Generate { options: generator.clone(), events: args.events };
+    let generator = GeneratorOptions {
+        seed: args.seed,
+        ..GeneratorOptions::default()
+    };
+    let rate = args
+        .rate
+        .unwrap_or(if args.events.is_some() { 0.0 } else { RATE });
+    let source = Source::Generate {
+        options: generator.clone(),
+        events: args.events,
+    };
     let server = Server::start(ServerOptions {
         rate: (rate > 0.0).then_some(rate),
         ..ServerOptions::new(source)
@@ -59,12 +74,21 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
     let temporary = tempfile::Builder::new().prefix("gristmill-demo-").tempdir();
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
-        None => temporary.as_ref().map_err(|e| anyhow::anyhow!("{e}")).context("temporary directory")?.path().to_owned(),
+        None => temporary
+            .as_ref()
+            .map_err(|e| anyhow::anyhow!("{e}"))
+            .context("temporary directory")?
+            .path()
+            .to_owned(),
     };
-    let backend = Backend::local(&dir)
-        .with_context(|| format!("embedded topics in {}", dir.display()))?;
+    let backend =
+        Backend::local(&dir).with_context(|| format!("embedded topics in {}", dir.display()))?;
     if !args.end.json {
-        let ends = if args.events.is_some() { "" } else { "; Ctrl-C ends it" };
+        let ends = if args.events.is_some() {
+            ""
+        } else {
+            "; Ctrl-C ends it"
+        };
         output::note(&format!(
             "generated recentchange events on {} into embedded topics in {}{ends}",
             server.url(),
@@ -75,7 +99,8 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
         run_for: args.end.run_for,
         until_idle: None,
         when: args.events.map(|events| {
-            Box::new(move |legs: &[LegView]| all_the_way(legs, events)) as Box<dyn Fn(&[LegView]) -> bool>
+            Box::new(move |legs: &[LegView]| all_the_way(legs, events))
+                as Box<dyn Fn(&[LegView]) -> bool>
         }),
         drain: args.end.drain,
     };
@@ -147,5 +172,8 @@ fn project(args: &DemoArgs, url: &str) -> anyhow::Result<Project> {
         let name = file.display();
         return Err(UsageError(format!("{name} has no sse-source for the demo to feed")).into());
     }
-    Ok(Project { manifest: project::parse(&file, &text, &set)?, file })
+    Ok(Project {
+        manifest: project::parse(&file, &text, &set)?,
+        file,
+    })
 }

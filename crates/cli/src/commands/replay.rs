@@ -21,7 +21,11 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<Outcome> {
         (None, events) => Source::Generate {
             options: GeneratorOptions {
                 seed: args.seed,
-                disorder: if args.inexact { DISORDER } else { Duration::ZERO },
+                disorder: if args.inexact {
+                    DISORDER
+                } else {
+                    Duration::ZERO
+                },
                 canary_every: args.canary_every,
                 malformed_every: args.malformed_every,
                 ..GeneratorOptions::default()
@@ -33,7 +37,11 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<Outcome> {
         listen: args.listen,
         rate: (args.rate > 0.0).then_some(args.rate),
         cut_after: args.cut_after,
-        resume: if args.inexact { Resume::Wikimedia } else { Resume::Exact },
+        resume: if args.inexact {
+            Resume::Wikimedia
+        } else {
+            Resume::Exact
+        },
         at_end: match args.at_end {
             AtEnd::Hold => replay::AtEnd::Hold,
             AtEnd::Close => replay::AtEnd::Close,
@@ -73,5 +81,9 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<Outcome> {
         }
     };
     server.stop().await;
-    Ok(if interrupted { Outcome::Interrupted } else { Outcome::Done })
+    Ok(if interrupted {
+        Outcome::Interrupted
+    } else {
+        Outcome::Done
+    })
 }

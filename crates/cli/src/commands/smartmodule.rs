@@ -63,11 +63,19 @@ fn test(args: &SmartModuleTestArgs) -> anyhow::Result<Outcome> {
     let input = records.len() as i64;
     let batch = Batch {
         records,
-        ..Batch::empty(Lane::new("test", 0), Some(Position::Offset(0)), Position::Offset(input))
+        ..Batch::empty(
+            Lane::new("test", 0),
+            Some(Position::Offset(0)),
+            Position::Offset(input),
+        )
     };
     let batch = Chain::new(vec![step])?.apply(batch)?;
     show(&batch, args.json)?;
-    Ok(if batch.rejects.is_empty() { Outcome::Done } else { Outcome::Failed })
+    Ok(if batch.rejects.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    })
 }
 
 fn records(args: &SmartModuleTestArgs) -> anyhow::Result<Records> {

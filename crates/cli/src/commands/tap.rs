@@ -1,15 +1,12 @@
 //! `gristmill tap`: look at a stream or a topic, one line an event.
 
-use std::time::Duration;
-
-use gristmill_flow::{Source, SourceError, SourceEvent};
-use gristmill_record::{Lane, Position, Positions, RecordRef};
+use gristmill_record::RecordRef;
 use gristmill_sse_source::header;
 use serde::Serialize;
 
 use crate::args::TapArgs;
 use crate::session::Signals;
-use crate::{Outcome, UsageError, output, project};
+use crate::{Outcome, output};
 
 mod stream;
 mod topic;
@@ -89,7 +86,10 @@ impl Line<'_> {
 }
 
 pub(super) async fn run(args: TapArgs) -> anyhow::Result<Outcome> {
-    let printer = Printer { json: args.json, left: args.count };
+    let printer = Printer {
+        json: args.json,
+        left: args.count,
+    };
     let mut signals = Signals::new()?;
     let work = async {
         if args.target.contains("://") {

@@ -20,7 +20,10 @@ pub(super) async fn run(args: UpArgs) -> anyhow::Result<Outcome> {
 }
 
 fn show(report: &Report, json: bool) -> anyhow::Result<()> {
-    let text =
-        if json { serde_json::to_string(report)? } else { output::report_text(report) };
+    let text = if json {
+        serde_json::to_string(report)?
+    } else {
+        output::report_text(report)
+    };
     Ok(output::line(&text)?)
 }

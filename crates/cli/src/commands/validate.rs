@@ -1,17 +1,29 @@
 //! `gristmill validate`: every error of a file at once.
 
-use gristmill_manifest::{Manifest, Override};
-use gristmill_runner::registry;
-
 use crate::args::ValidateArgs;
 use crate::{Outcome, output, project};
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Outcome> {
     if args.json {
-        return json(args);
+        let (valid, diagnostics) = match project::check(&args.file)? {
+            Ok((_, warnings)) => (
+                true,
+                warnings
+                    .iter()
+                    .map(gristmill_manifest::Diagnostic::to_json)
+                    .collect(),
+            ),
+            Err(errors) => (false, errors.to_json()),
+        };
+        let report = serde_json::json!({"valid": valid, "diagnostics": diagnostics});
+        output::line(&report.to_string())?;
+        return Ok(if valid {
+            Outcome::Done
+        } else {
+            Outcome::Invalid
+        });
     }
-    let project = project::load(&args.file)?;
-    let manifest = &project.manifest;
+    let manifest = project::load(&args.file)?.manifest;
     output::line(&format!(
         "{} is valid: pipeline `{}`, {} topics, {} connectors",
         args.file.file.display(),

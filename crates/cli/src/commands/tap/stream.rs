@@ -32,7 +32,10 @@ pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<
     loop {
         match source.next().await {
             Ok(SourceEvent::Assigned(lanes)) => {
-                source.resume(&lanes, &from).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+                source
+                    .resume(&lanes, &from)
+                    .await
+                    .map_err(|error| anyhow::anyhow!("{error}"))?;
             }
             Ok(SourceEvent::Batch(batch)) => {
                 for reject in &batch.rejects {

@@ -13,16 +13,19 @@ pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<
     let project = project::load(&args.file)?;
     let backend = project.backend(&args.local)?;
     let mut failed = None;
-    browse(&backend, &args.target, args.follow, &mut |partition, record| {
-        match printer.print(record, Some(partition)) {
+    browse(
+        &backend,
+        &args.target,
+        args.follow,
+        &mut |partition, record| match printer.print(record, Some(partition)) {
             Ok(false) => ControlFlow::Continue(()),
             Ok(true) => ControlFlow::Break(()),
             Err(error) => {
                 failed = Some(error);
                 ControlFlow::Break(())
             }
-        }
-    })
+        },
+    )
     .await?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
