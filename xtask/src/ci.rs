@@ -14,6 +14,9 @@ use crate::cluster::{Cluster, Options};
 /// How long the README's demo runs before it gets its Ctrl-C.
 const DEMO_FOR: Duration = Duration::from_secs(15);
 
+/// How long each fuzz target looks for something.
+const FUZZ_SECONDS: u64 = 15;
+
 #[derive(Args)]
 pub(crate) struct CiArgs {
     /// Run only these steps (see their names in the output); repeatable
@@ -24,12 +27,13 @@ pub(crate) struct CiArgs {
 /// A step: its name, and what it does. `Ok(Some(reason))` means skipped.
 type Step = (&'static str, fn(&Ci) -> anyhow::Result<Option<String>>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", format),
     ("smartmodules", smartmodules),
     ("build", build),
     ("readme", readme),
     ("test", test),
+    ("fuzz", fuzz),
     ("lint", lint),
     ("compose", compose),
     ("smartmodules-lint", smartmodules_lint),
@@ -127,7 +131,18 @@ fn format(ci: &Ci) -> anyhow::Result<Option<String>> {
         ci.cargo(&["fmt", "--all", "--check"])
             .current_dir(ci.root.join("smartmodules")),
     )?;
+    succeed(
+        ci.cargo(&["fmt", "--all", "--check"])
+            .current_dir(ci.root.join("fuzz")),
+    )?;
     Ok(None)
+}
+
+/// A short search of each fuzz target, from the committed corpora.
+fn fuzz(ci: &Ci) -> anyhow::Result<Option<String>> {
+    let mut yardsticks = ci.cargo(&["test", "-p", "yardsticks", "--target-dir", "../target/fuzz"]);
+    succeed(yardsticks.current_dir(ci.root.join("fuzz")))?;
+    crate::fuzz::short(&ci.root, FUZZ_SECONDS)
 }
 
 fn lint(ci: &Ci) -> anyhow::Result<Option<String>> {

@@ -4,6 +4,7 @@
 
 mod ci;
 mod cluster;
+mod fuzz;
 
 use clap::{Parser, Subcommand};
 
@@ -21,11 +22,14 @@ enum Verb {
     /// A real Kafka cluster and a Redis on loopback, for development and tests
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// Look for inputs that break the parsers, or replay one that did
+    Fuzz(fuzz::FuzzArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().verb {
         Verb::Ci(args) => ci::run(&args),
         Verb::Cluster(verb) => cluster::run(verb),
+        Verb::Fuzz(args) => fuzz::run(&args),
     }
 }

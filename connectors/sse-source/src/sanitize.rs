@@ -261,5 +261,7 @@ impl<'a> Note<'a> {
     }
 }
 
+// By path, so that it is found too where fuzz/ compiles this file alone.
 #[cfg(test)]
+#[path = "sanitize/tests.rs"]
 mod tests;
