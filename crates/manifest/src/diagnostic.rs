@@ -113,7 +113,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = format!("{}: {}: {}", self.primary, self.severity, self.message);
-        f.write_str(&render::sanitize(&line))
+        f.write_str(&render::printable(&line))
     }
 }
 

@@ -50,6 +50,8 @@ pub use model::{
 };
 pub use overrides::{Override, OverrideError};
 pub use redact::Redactions;
+pub use render::printable;
 pub use schema::{Additional, Schema, Type};
 pub use spec::{ConnectorSpec, Direction, SectionCheck, SpecError};
 pub use vars::{MapVariables, NoVariables, Variables};
+pub use yaml::TEXT_BYTES_MAX;

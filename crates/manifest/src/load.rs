@@ -89,15 +89,23 @@ impl Manifest {
         overrides: &[Override],
         vars: &dyn Variables,
     ) -> Result<(Self, Vec<Diagnostic>), Diagnostics> {
+        if bytes.len() > yaml::TEXT_BYTES_MAX {
+            // Said first: a caller that stopped reading there may have cut a character.
+            let text = String::from_utf8_lossy(bytes);
+            return Self::load(file_name, &text, specs, overrides, vars);
+        }
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::load(file_name, text, specs, overrides, vars),
             Err(error) => {
                 let good = String::from_utf8_lossy(bytes);
-                let sources = Sources::new(file_name, &good);
+                let text = good.strip_prefix('\u{feff}').unwrap_or(&good);
+                let sources = Sources::new(file_name, text);
                 let mut report = Report::new(&sources);
                 let at = error.valid_up_to();
                 let byte = bytes.get(at).copied().unwrap_or_default();
                 let message = format!("the file is not UTF-8: byte 0x{byte:02x} at {at}");
+                // Up to there the bytes are as they were, but for the mark.
+                let at = at - (good.len() - text.len());
                 let error = report.error(Span::new(Span::FILE, at, at + 1), "", message);
                 error.help("save it as UTF-8");
                 Err(Diagnostics(report.finish()))

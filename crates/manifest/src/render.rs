@@ -35,8 +35,9 @@ impl Paint {
     }
 }
 
-/// Control characters made visible: what a file holds must not drive the terminal.
-pub(crate) fn sanitize(text: &str) -> String {
+/// One line of text with its control characters made visible: what a file or a stream holds must
+/// not drive the terminal that shows it.
+pub fn printable(text: &str) -> String {
     let visible = |c: char| match c {
         '\t' => ' ',
         '\u{7f}' => '\u{2421}',
@@ -63,7 +64,7 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool) -> String {
     let mut out = format!(
         "{}{}\n",
         paint.severity(diagnostic.severity, &diagnostic.severity.to_string()),
-        paint.bold(&format!(": {}", sanitize(&diagnostic.message)))
+        paint.bold(&format!(": {}", printable(&diagnostic.message)))
     );
     for (index, label) in labels.enumerate() {
         let arrow = if index == 0 { "-->" } else { ":::" };
@@ -73,7 +74,7 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool) -> String {
             "{pad}{} {}",
             paint.gutter(arrow),
             match &label.origin {
-                Origin::File { .. } => sanitize(&label.to_string()),
+                Origin::File { .. } => printable(&label.to_string()),
                 Origin::Override => "the command line".to_owned(),
             }
         );
@@ -85,7 +86,7 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool) -> String {
             "{pad} {} {} {}",
             paint.gutter("="),
             paint.bold("help:"),
-            sanitize(help)
+            printable(help)
         );
     }
     out
@@ -104,14 +105,14 @@ fn snippet(
         Origin::File { line, .. } => (line.to_string(), ""),
         Origin::Override => (String::new(), "--set "),
     };
-    let line = format!("{prefix}{}", sanitize(&label.text));
+    let line = format!("{prefix}{}", printable(&label.text));
     let start = prefix.len() + label.column - 1;
     let (line, start) = crop(&line, start);
     let lead: usize = line.chars().take(start).map(columns).sum();
     let marked = line.chars().skip(start).take(label.width).map(columns);
     let (mark, carets) = if index == 0 { ("^", 1) } else { ("-", 1) };
     let carets = mark.repeat(marked.sum::<usize>().max(carets));
-    let note = label.note.as_deref().map(sanitize).unwrap_or_default();
+    let note = label.note.as_deref().map(printable).unwrap_or_default();
     let under = format!("{carets} {note}");
     let under = match index {
         0 => paint.severity(severity, under.trim_end()),
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn controls_never_reach_the_terminal() {
-        assert_eq!(sanitize("a\u{1b}[31mb\n\u{202e}"), "a␛[31mb␊\u{fffd}");
+        assert_eq!(printable("a\u{1b}[31mb\n\u{202e}"), "a␛[31mb␊\u{fffd}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) const NODES_MAX: usize = 50_000;
 /// Text that aliases may repeat, in bytes.
 const ALIAS_BYTES_MAX: usize = 1 << 20;
 /// A manifest beyond this is not one.
-pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Something that is wrong with the YAML itself.
 #[derive(Debug)]
@@ -50,10 +50,8 @@ impl YamlError {
 pub(crate) fn parse(source: usize, text: &str) -> (Option<Node>, Vec<YamlError>) {
     if text.len() > TEXT_BYTES_MAX {
         let span = Span::new(source, 0, 0);
-        let message = format!(
-            "the file has {} bytes; a manifest has at most {TEXT_BYTES_MAX}",
-            text.len()
-        );
+        // Not how large: callers need not read all of what is too much.
+        let message = format!("the file has more than {TEXT_BYTES_MAX} bytes");
         let error =
             YamlError::new(span, message).help("split the pipeline, or take out what is generated");
         return (None, vec![error]);

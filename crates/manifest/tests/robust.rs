@@ -173,3 +173,27 @@ fn big_ones_end_soon() {
     }
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
+
+#[test]
+fn bytes_that_are_no_text_are_where_they_are_told() {
+    for (bytes, column) in [(&b"a: \xff"[..], 4), (b"\xef\xbb\xbfa: \xff", 4)] {
+        let errors =
+            Manifest::load_bytes("p", bytes, &specs(), &[], &MapVariables::default()).unwrap_err();
+        let error = errors.iter().next().unwrap();
+        assert!(error.message.contains("not UTF-8"), "{error}");
+        assert_eq!(error.primary.column, column, "{error}");
+        assert_eq!(error.primary.text, "a: \u{fffd}");
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_told_so_even_if_a_character_is_cut() {
+    let mut bytes = vec![b' '; gristmill_manifest::TEXT_BYTES_MAX];
+    bytes.push(0xc3);
+    let errors =
+        Manifest::load_bytes("p", &bytes, &specs(), &[], &MapVariables::default()).unwrap_err();
+    assert!(
+        errors.to_string().contains("more than 1048576 bytes"),
+        "{errors}"
+    );
+}
