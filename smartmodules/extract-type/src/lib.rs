@@ -9,46 +9,26 @@
 //! A record that is not one whole, valid JSON document is an error with byte offset and reason.
 //! Parameter `field` names a top-level field, or any place by a JSON pointer (RFC 6901, starts
 //! with `/`); it is `type` unless given. Of duplicate keys the last one counts.
-//!
-//! The logic is [`Field::extract`], a plain function that `cargo test` runs natively; what Fluvio's
-//! ABI asks for is made by `#[smartmodule]` for wasm32 only.
 
-mod error;
-mod field;
+use std::borrow::Cow;
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
-
-use fluvio_smartmodule::dataplane::core::{Decoder, Encoder};
-use fluvio_smartmodule::dataplane::smartmodule::{
-    SMARTMODULE_TIMESTAMPS_VERSION, SmartModuleExtraParams,
-};
-use fluvio_smartmodule::{RecordData, Result, SmartModuleRecord, eyre, smartmodule};
-
-pub use error::Malformed;
-pub use field::Field;
+use gristmill_smartmodule::json::{Malformed, Path};
+use gristmill_smartmodule::{Params, Record, Result, State, smartmodule};
 
 /// Which field to extract unless parameter `field` says so.
 const FIELD_DEFAULT: &str = "type";
 
-/// Set once by `init`, before the first record.
-static FIELD: OnceLock<Field> = OnceLock::new();
+static FIELD: State<Path> = State::new();
 
 /// Reads the parameters.
 ///
 /// # Errors
 /// A parameter that is not `field`, or a `field` that is no name and no JSON pointer.
 #[smartmodule(init)]
-pub fn init(params: SmartModuleExtraParams) -> Result<()> {
-    let mut params = list(&params)?;
-    let name = params.remove("field");
-    if let Some(unknown) = params.keys().next() {
-        return Err(eyre!(
-            "unknown parameter `{unknown}`; extract-type takes: field"
-        ));
-    }
-    let field = Field::parse(name.as_deref().unwrap_or(FIELD_DEFAULT)).map_err(|e| eyre!(e))?;
-    FIELD.set(field).map_err(|_| eyre!("initialised twice"))
+pub fn init(mut params: Params) -> Result<()> {
+    let field = params.or("field", FIELD_DEFAULT.parse()?)?;
+    params.finish()?;
+    FIELD.set(field)
 }
 
 /// Extracts the field.
@@ -56,55 +36,18 @@ pub fn init(params: SmartModuleExtraParams) -> Result<()> {
 /// # Errors
 /// The record's value is malformed JSON.
 #[smartmodule(filter_map)]
-pub fn filter_map(record: &SmartModuleRecord) -> Result<Option<(Option<RecordData>, RecordData)>> {
-    let field = match FIELD.get() {
-        Some(field) => field,
-        // An engine that skips `init` where there are no parameters.
-        None => FIELD.get_or_init(|| Field::parse(FIELD_DEFAULT).unwrap_or_default()),
-    };
-    let text = field.extract(record.value().as_ref())?;
-    Ok(text.map(|text| (record.key().cloned(), RecordData::from(text.as_ref()))))
+pub fn filter_map<'a>(record: Record<'a>) -> Result<Option<(Option<&'a [u8]>, Cow<'a, str>)>> {
+    let text = extract(FIELD.get()?, record.value())?;
+    Ok(text.map(|text| (record.key(), text)))
 }
 
-/// `SmartModuleExtraParams` has no iterator, but its encoding starts with the map.
-fn list(params: &SmartModuleExtraParams) -> Result<BTreeMap<String, String>> {
-    let mut bytes = Vec::new();
-    params.encode(&mut bytes, SMARTMODULE_TIMESTAMPS_VERSION)?;
-    Ok(Decoder::decode_from(
-        &mut bytes.as_slice(),
-        SMARTMODULE_TIMESTAMPS_VERSION,
-    )?)
+/// The text of `field` in the document `json`; `None` if it is absent, null, an object or an array.
+fn extract<'a>(field: &Path, json: &'a [u8]) -> Result<Option<Cow<'a, str>>, Malformed> {
+    match field.find(json)? {
+        Some(value) => value.text(),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn params(pairs: &[(&str, &str)]) -> SmartModuleExtraParams {
-        let pairs = pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        pairs.collect::<BTreeMap<_, _>>().into()
-    }
-
-    #[test]
-    fn unknown_parameters_are_an_error() {
-        let error = init(params(&[("feild", "type")])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown parameter `feild`; extract-type takes: field"
-        );
-    }
-
-    #[test]
-    fn an_empty_field_is_an_error() {
-        let error = init(params(&[("field", "")])).unwrap_err();
-        assert!(error.to_string().contains("`field` is empty"), "{error}");
-    }
-
-    #[test]
-    fn a_bad_pointer_escape_is_an_error() {
-        let error = init(params(&[("field", "/a~2")])).unwrap_err();
-        assert!(error.to_string().contains("~"), "{error}");
-    }
-}
+mod tests;

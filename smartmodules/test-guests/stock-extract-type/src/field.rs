@@ -192,6 +192,3 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Text<'a> {
         deserializer.deserialize_str(Borrow)
     }
 }
-
-#[cfg(test)]
-mod tests;

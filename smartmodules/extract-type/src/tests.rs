@@ -1,3 +1,5 @@
+use gristmill_smartmodule::params;
+
 use super::*;
 
 /// What `field` gives for `json`: the text, `None`, or the error.
@@ -6,8 +8,8 @@ fn extract(field: &str, json: &str) -> Result<Option<String>, String> {
 }
 
 fn extract_bytes(field: &str, json: &[u8]) -> Result<Option<String>, String> {
-    let field = Field::parse(field).unwrap();
-    match field.extract(json) {
+    let field = field.parse().unwrap();
+    match super::extract(&field, json) {
         Ok(text) => Ok(text.map(Cow::into_owned)),
         Err(error) => Err(error.to_string()),
     }
@@ -223,4 +225,39 @@ fn deep_nesting_does_not_exhaust_the_stack() {
     );
     gives("type", &json, "edit");
     gives("/x/0", r#"{"x":["y"]}"#, "y");
+}
+
+#[test]
+fn unknown_parameters_are_an_error() {
+    let error = init(params! { "feild" => "type" }).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown parameter `feild`; extract-type takes: field"
+    );
+}
+
+#[test]
+fn an_empty_field_is_an_error() {
+    let error = init(params! { "field" => "" }).unwrap_err();
+    assert!(error.to_string().contains("`field` is empty"), "{error}");
+}
+
+#[test]
+fn a_bad_pointer_escape_is_an_error() {
+    let error = init(params! { "field" => "/a~2" }).unwrap_err();
+    assert!(error.to_string().contains("~"), "{error}");
+}
+
+#[test]
+fn the_key_is_kept() {
+    init(params! {}).unwrap();
+    let record = Record::new(r#"{"type":"edit"}"#).with_key("k");
+    let made = filter_map(record).unwrap();
+    assert_eq!(made, Some((Some(&b"k"[..]), Cow::Borrowed("edit"))));
+    assert_eq!(filter_map(Record::new("{}")).unwrap(), None);
+    let error = filter_map(Record::new("{")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "malformed JSON at byte 1: EOF while parsing an object"
+    );
 }
