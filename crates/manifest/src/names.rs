@@ -59,17 +59,15 @@ pub(crate) fn topic(text: &str) -> Result<(), Wrong> {
 }
 
 pub(crate) fn version(text: &str) -> Result<(), Wrong> {
-    let core = text.split(['-', '+']).next().unwrap_or_default();
-    let parts: Vec<&str> = core.split('.').collect();
-    let number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if parts.len() == 3 && parts.iter().all(number) {
+    let Err(error) = semver::Version::parse(text) else {
         return Ok(());
-    }
-    let help = match parts.len() {
-        1 | 2 if parts.iter().all(number) => {
-            format!("did you mean `{core}{}`?", ".0".repeat(3 - parts.len()))
-        }
-        _ => "a version has three numbers: `0.1.0`".to_owned(),
+    };
+    let parts: Vec<&str> = text.split('.').collect();
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let help = if parts.len() < 3 && parts.iter().all(number) {
+        format!("did you mean `{text}{}`?", ".0".repeat(3 - parts.len()))
+    } else {
+        format!("a version has three numbers, such as `0.1.0` ({error})")
     };
     wrong("is not a version", help)
 }
