@@ -96,14 +96,7 @@ impl<'a> Value<'a> {
         }
         let (decoded, _) = decode(bytes, self.start + 1, &mut Seen::new())
             .map_err(|failed| malformed(self.document(), failed))?;
-        // What was UTF-8 stays so: escapes are replaced by whole characters.
-        Ok(match decoded {
-            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
-            Cow::Owned(bytes) => Cow::Owned(match String::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-            }),
-        })
+        Ok(as_text(decoded))
     }
 
     /// The elements, where it is an array; none otherwise.
@@ -120,12 +113,40 @@ impl<'a> Value<'a> {
         found
     }
 
+    /// The members in order, duplicates included, where it is an object; none otherwise.
+    ///
+    /// # Errors
+    /// A key holds an escaped surrogate without its other half, which is JSON but no text.
+    pub fn members(&self) -> Result<Vec<(Cow<'a, str>, Value<'a>)>, Malformed> {
+        let mut found = Vec::new();
+        if self.kind() == Kind::Object {
+            walk::part(self.document(), self.start, |name, range| {
+                if let Name::Key(key) = name {
+                    found.push((as_text(key), Self::new(self.document, range)));
+                }
+            })?;
+        }
+        Ok(found)
+    }
+
     pub(super) fn document(&self) -> &'a [u8] {
         self.document.as_bytes()
     }
 
     pub(super) fn range(&self) -> Range<usize> {
         self.start..self.end
+    }
+}
+
+/// A decoded string of a document that was checked: what was UTF-8 stays so, as escapes are replaced
+/// by whole characters.
+fn as_text(decoded: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match decoded {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Cow::Owned(text),
+            Err(error) => Cow::Owned(String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        },
     }
 }
 

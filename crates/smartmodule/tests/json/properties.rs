@@ -171,6 +171,13 @@ fn same(ours: Value<'_>, theirs: &serde_json::Value) {
             own.into_iter().zip(elements).for_each(|(a, b)| same(a, b));
         }
         serde_json::Value::Object(members) => {
+            let own = ours.members().unwrap();
+            assert!(own.iter().all(|(key, _)| members.contains_key(&**key)));
+            assert!(
+                members
+                    .keys()
+                    .all(|key| own.iter().any(|(own, _)| own == key))
+            );
             for (key, value) in members {
                 let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
                 let path: Path = pointer.parse().unwrap();
