@@ -65,7 +65,10 @@ impl Chain {
 
     /// Notice a lane that jumped.
     fn follow(&mut self, batch: &Batch) {
-        let reached = self.reached.insert(batch.lane.clone(), batch.next.clone());
+        let reached = match self.reached.get_mut(&batch.lane) {
+            Some(reached) => Some(std::mem::replace(reached, batch.next.clone())),
+            None => self.reached.insert(batch.lane.clone(), batch.next.clone()),
+        };
         let from = batch.from.as_ref();
         if reached.is_some_and(|reached| Some(&reached) != from) {
             self.stages

@@ -54,6 +54,9 @@ pub(crate) struct Stage {
     history: Option<History>,
     /// Records that the next call may hold at most.
     call_records_max: usize,
+    /// Bytes that the last batch became: room for the next one's, so that it does not grow by
+    /// doubling, a copy and new pages each time.
+    output_bytes: usize,
 }
 
 struct Todo {
@@ -101,6 +104,7 @@ impl Stage {
             accumulators: Accumulators::default(),
             history,
             call_records_max: usize::MAX,
+            output_bytes: 0,
         };
         let engine = stage.module.engine().clone();
         let _ticking = engine.ticker().at_work();
@@ -157,7 +161,7 @@ impl Stage {
             origins,
         };
         let mut out = Working {
-            records: Records::with_capacity(records.len(), 0),
+            records: Records::with_capacity(records.len(), self.output_bytes / 8 * 9),
             origins: Vec::with_capacity(records.len()),
         };
         let mut budget_ms = FAULT_CALLS_MAX * self.limits.call_time_ms;
@@ -232,6 +236,7 @@ impl Stage {
                 }
             }
         }
+        self.output_bytes = out.records.bytes();
         Ok(out)
     }
 

@@ -1,7 +1,9 @@
 //! Writes SmartModules for Gristmill and Fluvio.
 //!
 //! ```
-//! use gristmill_smartmodule::{Params, Record, Result, State, json, smartmodule};
+//! use std::borrow::Cow;
+//!
+//! use gristmill_smartmodule::{Keyed, Params, Record, Result, State, json, smartmodule};
 //!
 //! static FIELD: State<json::Path> = State::new();
 //!
@@ -12,7 +14,7 @@
 //! }
 //!
 //! #[smartmodule(filter_map)]
-//! fn extract<'a>(record: Record<'a>) -> Result<Option<(Option<&'a [u8]>, std::borrow::Cow<'a, str>)>> {
+//! fn extract<'a>(record: Record<'a>) -> Result<Option<Keyed<'a, Cow<'a, str>>>> {
 //!     let Some(value) = FIELD.get()?.find(record.value())? else {
 //!         return Ok(None);
 //!     };
@@ -49,6 +51,10 @@ pub mod json;
 mod params;
 mod record;
 mod state;
+
+/// What `map`, `filter_map` and `array_map` give where the key is the record's own, or another
+/// slice of it: a key and a value.
+pub type Keyed<'a, V = &'a [u8]> = (Option<&'a [u8]>, V);
 
 pub use abi::{Output, Outputs};
 pub use bytes::Bytes;

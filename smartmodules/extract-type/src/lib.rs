@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 
 use gristmill_smartmodule::json::{Malformed, Path};
-use gristmill_smartmodule::{Params, Record, Result, State, smartmodule};
+use gristmill_smartmodule::{Keyed, Params, Record, Result, State, smartmodule};
 
 /// Which field to extract unless parameter `field` says so.
 const FIELD_DEFAULT: &str = "type";
@@ -36,7 +36,7 @@ pub fn init(mut params: Params) -> Result<()> {
 /// # Errors
 /// The record's value is malformed JSON.
 #[smartmodule(filter_map)]
-pub fn filter_map<'a>(record: Record<'a>) -> Result<Option<(Option<&'a [u8]>, Cow<'a, str>)>> {
+pub fn filter_map<'a>(record: Record<'a>) -> Result<Option<Keyed<'a, Cow<'a, str>>>> {
     let text = extract(FIELD.get()?, record.value())?;
     Ok(text.map(|text| (record.key(), text)))
 }

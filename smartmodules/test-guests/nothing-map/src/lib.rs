@@ -1,7 +1,7 @@
 //! Makes of each record the same: what the engine and the ABI cost alone, outputs included.
-use gristmill_smartmodule::{Record, Result, smartmodule};
+use gristmill_smartmodule::{Keyed, Record, Result, smartmodule};
 
 #[smartmodule(map)]
-fn map<'a>(record: Record<'a>) -> Result<(Option<&'a [u8]>, &'a [u8])> {
+fn map<'a>(record: Record<'a>) -> Result<Keyed<'a>> {
     Ok((record.key(), record.value()))
 }

@@ -1,10 +1,8 @@
 //! `stock-array-map` on our SDK.
-use gristmill_smartmodule::{Record, Result, bail, smartmodule};
-
-type Part<'a> = (Option<&'a [u8]>, &'a [u8]);
+use gristmill_smartmodule::{Keyed, Record, Result, bail, smartmodule};
 
 #[smartmodule(array_map)]
-fn array_map<'a>(record: &Record<'a>) -> Result<Vec<Part<'a>>> {
+fn array_map<'a>(record: &Record<'a>) -> Result<Vec<Keyed<'a>>> {
     let (key, value) = (record.key(), record.value());
     if value == b"bad" {
         bail!("a bad value");
