@@ -84,6 +84,8 @@ pub(crate) struct Start {
     pub(crate) inspector: Arc<Inspector>,
     pub(crate) dedupe: Option<Dedupe>,
     pub(crate) lanes: Lanes,
+    /// The position as it is stored, and what it says.
+    pub(crate) from: Option<Position>,
     pub(crate) token: Option<Token>,
     pub(crate) now_ms: fn() -> i64,
     pub(crate) rng: fastrand::Rng,
@@ -107,15 +109,11 @@ enum Ending {
 
 impl Session {
     pub(crate) fn new(start: Start, messages: mpsc::Sender<Message>) -> Self {
-        let from = start
-            .token
-            .as_ref()
-            .map(|token| Position::Token(token.print().into()));
         let token = start.token.unwrap_or_default();
         let lane = Lane::new(Arc::clone(&start.name), 0);
         let retry = &start.settings.retry;
         Self {
-            outbox: Outbox::new(lane, start.settings.batch.clone(), from),
+            outbox: Outbox::new(lane, start.settings.batch.clone(), start.from),
             backoff: Backoff::new(retry.initial, retry.max, start.rng),
             rejected: token
                 .rejected

@@ -237,6 +237,7 @@ impl<T: TopicTail> Source for SseSource<T> {
             inspector: Arc::clone(&self.inspector),
             dedupe,
             lanes,
+            from: from.get(&self.lane).cloned(),
             token,
             now_ms: self.now_ms,
             rng: fastrand::Rng::new(),

@@ -40,6 +40,17 @@ pub fn unique(stem: &str) -> String {
 /// Deny everyone `operation` (`Read`, `Write`, `All`, …) on `topic`. False where Kafka's own tools
 /// are not at hand (`GRISTMILL_TEST_KAFKA_LIBS`).
 pub fn deny(topic: &str, operation: &str) -> bool {
+    forbid(&["--operation", operation, "--topic", topic])
+}
+
+/// Deny everyone transactional ids that begin with `prefix`. False as with [`deny`].
+pub fn deny_transactions(prefix: &str) -> bool {
+    let pattern = ["--resource-pattern-type", "prefixed"];
+    let what = ["--operation", "All", "--transactional-id", prefix];
+    forbid(&[&what[..], &pattern[..]].concat())
+}
+
+fn forbid(what: &[&str]) -> bool {
     let (Some(brokers), Ok(libs)) = (brokers(), std::env::var("GRISTMILL_TEST_KAFKA_LIBS")) else {
         return false;
     };
@@ -55,14 +66,8 @@ pub fn deny(topic: &str, operation: &str) -> bool {
             "--bootstrap-server",
             &brokers[0],
         ])
-        .args([
-            "--add",
-            "--deny-principal",
-            "User:ANONYMOUS",
-            "--operation",
-            operation,
-        ])
-        .args(["--topic", topic])
+        .args(["--add", "--deny-principal", "User:ANONYMOUS"])
+        .args(what)
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -87,7 +87,15 @@ impl DeadLetters for NoDeadLetters {
 /// the old one.
 pub struct LaneDeadLetters<F, K> {
     open: F,
-    lanes: BTreeMap<Lane, (K, Written)>,
+    lanes: BTreeMap<Lane, Open<K>>,
+}
+
+/// A lane's writer and what is stored with it.
+struct Open<K> {
+    sink: K,
+    written: Written,
+    /// As the sink has it.
+    position: Option<Position>,
 }
 
 /// Which letters of a lane are in the dead-letter topic.
@@ -167,13 +175,16 @@ where
 
     /// The lane's writer, opened if need be. It is taken out, and put back only after a write that
     /// went well: the outcome of one that did not may be unknown, and only a fresh writer can tell.
-    async fn take(&mut self, lane: &Lane) -> Result<(K, Written), SinkError> {
+    async fn take(&mut self, lane: &Lane) -> Result<Open<K>, SinkError> {
         if let Some(open) = self.lanes.remove(lane) {
             return Ok(open);
         }
         let mut sink = (self.open)(lane.clone()).await?;
-        let positions = sink.positions(std::slice::from_ref(lane)).await?;
-        let written = match positions.get(lane) {
+        let position = sink
+            .positions(std::slice::from_ref(lane))
+            .await?
+            .remove(lane);
+        let written = match &position {
             None => Written::default(),
             Some(Position::Token(token)) => Written::parse(token).ok_or_else(|| {
                 SinkError::Fatal(format!(
@@ -185,11 +196,16 @@ where
                 ..Written::default()
             },
         };
-        Ok((sink, written))
+        Ok(Open {
+            sink,
+            written,
+            position,
+        })
     }
 
     async fn write_fresh(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        let (mut sink, mut written) = self.take(&batch.lane).await?;
+        let mut open = self.take(&batch.lane).await?;
+        let written = &open.written;
         let fresh: Vec<Reject> = batch
             .rejects
             .iter()
@@ -204,15 +220,16 @@ where
             let after = written.with(from, fresh.iter().map(|reject| reject.offset));
             let letters = Batch {
                 lane: batch.lane.clone(),
-                from: Some(written.token()),
+                from: open.position.take(),
                 next: after.token(),
                 records: dead_letter_records(&batch.lane, &fresh),
                 rejects: Vec::new(),
             };
-            sink.write(&letters).await?;
-            written = after;
+            open.sink.write(&letters).await?;
+            open.position = Some(letters.next);
+            open.written = after;
         }
-        self.lanes.insert(batch.lane.clone(), (sink, written));
+        self.lanes.insert(batch.lane.clone(), open);
         Ok(())
     }
 }

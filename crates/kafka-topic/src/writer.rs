@@ -166,30 +166,31 @@ impl TopicWriter {
         SinkError::Fenced(reason)
     }
 
-    /// After a new producer settled what the old one left: whether the write in doubt was applied.
-    fn settle(&mut self, live: &Live, batch: &Batch) -> Result<bool, SinkError> {
+    /// After a new producer settled what the old one left: whether the write in doubt was `batch`,
+    /// and was applied.
+    fn settle(&mut self, live: &Live, batch: &Batch) -> bool {
         let Some((lane, write)) = self.in_doubt.take() else {
-            return Ok(false);
+            return false;
         };
         let stored = live.stored.get(&lane.to_string());
-        let applied = stored.is_some_and(|stored| stored.write == write);
-        if lane != batch.lane {
-            return Ok(false);
-        }
-        let position = stored.map(|stored| stored.position.clone());
-        if applied {
-            return Ok(position.as_ref() == Some(&batch.next));
-        }
-        let ours = stored.is_none_or(|s| s.write.starts_with(&self.instance))
-            || batch.from.is_none()
-            || position == batch.from;
-        if ours || self.config.delivery == Delivery::AtLeastOnce {
-            return Ok(false);
+        lane == batch.lane
+            && stored.is_some_and(|stored| stored.write == write && stored.position == batch.next)
+    }
+
+    /// A batch goes on where the stored position is. The fence keeps other copies out; this keeps
+    /// out what was read before another copy went on, or for another checkpoint.
+    fn check(&self, live: &Live, batch: &Batch) -> Result<(), SinkError> {
+        let stored = live.stored.get(&batch.lane.to_string());
+        let stored = stored.map(|stored| &stored.position);
+        let fits = stored.is_none() || stored == batch.from.as_ref();
+        if fits || self.config.delivery == Delivery::AtLeastOnce {
+            return Ok(());
         }
         Err(SinkError::Misaligned {
-            lane,
-            stored: position,
-            reason: "another copy of this connector wrote meanwhile".to_owned(),
+            lane: batch.lane.clone(),
+            stored: stored.cloned(),
+            reason: "another copy of this connector wrote meanwhile, or the batch was read twice"
+                .to_owned(),
         })
     }
 
@@ -267,18 +268,16 @@ impl Sink for TopicWriter {
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
         let live = self.live().await?;
-        match self.settle(&live, batch) {
-            Ok(false) => self.transact(live, batch).await,
-            Ok(true) => {
-                tracing::debug!(lane = %batch.lane, "the write in doubt was committed");
-                self.live = Some(live);
-                Ok(())
-            }
-            Err(error) => {
-                self.live = Some(live);
-                Err(error)
-            }
+        if self.settle(&live, batch) {
+            tracing::debug!(lane = %batch.lane, "the write in doubt was committed");
+            self.live = Some(live);
+            return Ok(());
         }
+        if let Err(error) = self.check(&live, batch) {
+            self.live = Some(live);
+            return Err(error);
+        }
+        self.transact(live, batch).await
     }
 
     fn takes_rejects(&self) -> bool {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use gristmill_flow::{Sink, SinkError, header};
 use gristmill_record::{Batch, Lane, Position, RecordRef, Records, Reject};
 
+/// Tries of a write that ends with [`SinkError::Retry`].
+const RETRIES_MAX: u32 = 20;
+
 /// A sink, its store, and a way to look into it.
 pub trait SinkHarness {
     /// The sink under test.
@@ -79,10 +82,15 @@ async fn write(sink: &mut impl Sink, case: &str, batch: &Batch) {
 }
 
 async fn refused(sink: &mut impl Sink, case: &str, batch: &Batch) {
-    match sink.write(batch).await {
-        Err(SinkError::Misaligned { .. } | SinkError::Fenced(_)) => {}
-        other => panic!("{case}: a batch that must be refused was not: {other:?}"),
+    // As the leg does: what may pass is tried again. A sink may first have to find out who it is.
+    for _ in 0..RETRIES_MAX {
+        match sink.write(batch).await {
+            Err(SinkError::Retry { after, .. }) => tokio::time::sleep(after).await,
+            Err(SinkError::Misaligned { .. } | SinkError::Fenced(_)) => return,
+            other => panic!("{case}: a batch that must be refused was not: {other:?}"),
+        }
     }
+    panic!("{case}: a batch that must be refused is tried for ever");
 }
 
 async fn write_then_positions<H: SinkHarness>(mut harness: H) {

@@ -6,6 +6,8 @@
 )]
 
 mod admin;
+mod change;
+mod conformance;
 mod reader;
 mod writer;
 
