@@ -68,7 +68,10 @@ fn producer_for(config: &WriterConfig, limit: usize) -> Result<BaseProducer<Cont
     // A batch is handed over whole and then flushed: there is nothing to wait for.
     default("linger.ms", "1");
     default("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
-    default("delivery.timeout.ms", "30000");
+    default(
+        "delivery.timeout.ms",
+        &delivery_timeout_ms(&config.kafka).to_string(),
+    );
     let limit = limit.max(admin::MAX_MESSAGE_BYTES);
     let queue = QUEUE_KBYTES_MIN.max(limit / 512);
     client
@@ -91,6 +94,16 @@ fn producer_for(config: &WriterConfig, limit: usize) -> Result<BaseProducer<Cont
     client
         .create_with_context(Context::default())
         .map_err(|error| lasting(config.kafka.refused(error)))
+}
+
+/// How long a record may take: as long as a write, and never longer than its transaction, which
+/// librdkafka refuses.
+fn delivery_timeout_ms(kafka: &crate::KafkaConfig) -> u128 {
+    let transaction_ms = kafka.properties.get("transaction.timeout.ms");
+    let transaction_ms = transaction_ms.and_then(|ms| ms.parse().ok());
+    WRITE_TIMEOUT
+        .as_millis()
+        .min(transaction_ms.unwrap_or(u128::MAX))
 }
 
 /// A producer for `config`, to see whether there can be one.
