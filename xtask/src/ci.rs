@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
+use crate::chaos::{self, ChaosArgs};
 use crate::cluster::{Cluster, Options};
 
 /// How long the README's demo runs before it gets its Ctrl-C.
@@ -16,6 +17,8 @@ const DEMO_FOR: Duration = Duration::from_secs(15);
 
 /// How long each fuzz target looks for something.
 const FUZZ_SECONDS: u64 = 15;
+/// Inexact resumption, malformed events, a zombie source, the leader of the checkpoints and Redis killed.
+const CHAOS_SEED: u64 = 4;
 
 #[derive(Args)]
 pub(crate) struct CiArgs {
@@ -27,13 +30,14 @@ pub(crate) struct CiArgs {
 /// A step: its name, and what it does. `Ok(Some(reason))` means skipped.
 type Step = (&'static str, fn(&Ci) -> anyhow::Result<Option<String>>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", format),
     ("smartmodules", smartmodules),
     ("build", build),
     ("readme", readme),
     ("test", test),
     ("fuzz", fuzz),
+    ("chaos", chaos),
     ("lint", lint),
     ("compose", compose),
     ("smartmodules-lint", smartmodules_lint),
@@ -227,6 +231,25 @@ fn test(ci: &Ci) -> anyhow::Result<Option<String>> {
         Cluster::down(&dir)?;
     }
     result.map(|()| None)
+}
+
+/// One short run of the fault harness, the same each time; longer ones are for whoever changes what
+/// it proves.
+fn chaos(ci: &Ci) -> anyhow::Result<Option<String>> {
+    if !ci.strict
+        && let Some(missing) = ["java", "mvn", "redis-server"]
+            .into_iter()
+            .find(|program| !has(program, &["--version"]))
+    {
+        return Ok(Some(format!("no {missing}, which a cluster needs")));
+    }
+    chaos::run(&ChaosArgs {
+        seed: Some(CHAOS_SEED),
+        events: 20_000,
+        faults: 6,
+        ..ChaosArgs::default()
+    })?;
+    Ok(None)
 }
 
 /// The README's first command, word for word; its second one is what runs this.

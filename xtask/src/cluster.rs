@@ -25,6 +25,12 @@ use anyhow::{Context, Result, bail};
 pub(crate) use process::Process;
 pub(crate) use state::{Broker, State};
 
+/// How long a broker may take to come back, on a machine that is busy with other things.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(240);
+
+/// Attempts to start a process whose port may be taken for a moment.
+const STARTS_MAX: u32 = 10;
+
 /// A cluster of one directory.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -82,6 +88,11 @@ impl Place {
     fn dir(self) -> PathBuf {
         self.dir.unwrap_or_else(|| libs::cache_dir().join("dev"))
     }
+}
+
+/// A loopback port that stays free while nobody listens on it.
+pub(crate) fn free_port() -> Result<u16> {
+    ports::free(1)?.pop().context("no free port")
 }
 
 /// Run a verb of the command line.
@@ -208,6 +219,28 @@ impl Cluster {
         Some(format!("redis://127.0.0.1:{}/0", redis.port))
     }
 
+    /// Redis's port on 127.0.0.1, if there is a Redis.
+    pub(crate) fn redis_port(&self) -> Option<u16> {
+        self.state.redis.as_ref().map(|redis| redis.port)
+    }
+
+    /// The leader of a partition, as the first broker that answers knows it.
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> Result<i32> {
+        let mut trouble = anyhow::anyhow!("no broker runs");
+        for broker in self.state.brokers.iter().filter(|b| b.process.is_some()) {
+            match kafka::leader(broker.port, topic, partition) {
+                Ok(leader) => return Ok(leader),
+                Err(error) => trouble = error,
+            }
+        }
+        Err(trouble)
+    }
+
+    /// A JVM with Kafka's classes, for its command line tools.
+    pub(crate) fn java(&self, heap: &str) -> std::process::Command {
+        kafka::java(&self.dir, &self.state.libs, heap)
+    }
+
     /// Lines for a shell's `eval`.
     pub(crate) fn env(&self) -> String {
         let mut env = format!(
@@ -222,25 +255,37 @@ impl Cluster {
     }
 
     /// Ids of the brokers, from 1.
-    #[allow(dead_code, reason = "for the fault harness")]
     pub(crate) fn broker_ids(&self) -> Vec<i32> {
         self.state.brokers.iter().map(|b| b.id).collect()
     }
 
-    /// End broker `id` at once (SIGKILL).
-    #[allow(dead_code, reason = "for the fault harness")]
-    pub(crate) fn kill_broker(&mut self, id: i32) -> Result<()> {
-        if let Some(process) = self.broker(id)?.process.take() {
+    /// End broker `id` at once (SIGKILL); whether it ran.
+    pub(crate) fn kill_broker(&mut self, id: i32) -> Result<bool> {
+        let process = self.broker(id)?.process.take();
+        if let Some(process) = &process {
             process.kill()?;
         }
-        self.save()
+        self.save()?;
+        Ok(process.is_some())
     }
 
     /// Start broker `id` again on its own port and data; returns once it serves.
-    #[allow(dead_code, reason = "for the fault harness")]
     pub(crate) fn start_broker(&mut self, id: i32) -> Result<()> {
-        self.spawn_broker(id)?;
-        self.wait_for(Duration::from_secs(60))
+        let mut result = Ok(());
+        for _ in 0..STARTS_MAX {
+            self.spawn_broker(id)?;
+            result = self.wait_for(RESTART_TIMEOUT);
+            if result.is_ok()
+                || self
+                    .broker(id)?
+                    .process
+                    .as_ref()
+                    .is_some_and(Process::is_alive)
+            {
+                break;
+            }
+        }
+        result
     }
 
     /// Start broker `id` and do not wait for it.
@@ -255,7 +300,6 @@ impl Cluster {
     }
 
     /// Stop broker `id` in its tracks (SIGSTOP), or let it go on (SIGCONT).
-    #[allow(dead_code, reason = "for the fault harness")]
     pub(crate) fn pause(&mut self, id: i32, paused: bool) -> Result<()> {
         match &self.broker(id)?.process {
             Some(process) => process.pause(paused),
@@ -263,31 +307,41 @@ impl Cluster {
         }
     }
 
-    /// End Redis at once (SIGKILL). What its append-only file holds stays.
-    #[allow(dead_code, reason = "for the fault harness")]
-    pub(crate) fn kill_redis(&mut self) -> Result<()> {
-        if let Some(process) = self.state.redis.as_mut().and_then(|r| r.process.take()) {
+    /// End Redis at once (SIGKILL); whether it ran. What its append-only file holds stays.
+    pub(crate) fn kill_redis(&mut self) -> Result<bool> {
+        let process = self.state.redis.as_mut().and_then(|r| r.process.take());
+        if let Some(process) = &process {
             process.kill()?;
         }
-        self.save()
+        self.save()?;
+        Ok(process.is_some())
     }
 
     /// Start Redis (again) on its own port and data; returns once it serves.
+    #[allow(clippy::disallowed_methods, reason = "no runtime here")]
     pub(crate) fn start_redis(&mut self) -> Result<()> {
         let dir = self.redis_dir();
-        let Some(redis) = &mut self.state.redis else {
-            bail!("this cluster has no Redis");
-        };
-        if !redis.process.as_ref().is_some_and(Process::is_alive) {
-            redis.process = Some(redis::spawn(&dir, redis.port)?);
+        for _ in 0..STARTS_MAX {
+            let Some(redis) = &mut self.state.redis else {
+                bail!("this cluster has no Redis");
+            };
+            let port = redis.port;
+            let process = match redis.process.take().filter(Process::is_alive) {
+                Some(process) => process,
+                None => redis::spawn(&dir, port)?,
+            };
+            redis.process = Some(process.clone());
+            self.save()?;
+            if redis::wait(&process, port, &dir)? {
+                return Ok(());
+            }
+            // Somebody who looks for free ports may just have had this one.
+            std::thread::sleep(Duration::from_millis(200));
         }
-        let port = redis.port;
-        self.save()?;
-        redis::wait(port, &dir)
+        bail!("redis-server does not start: {}", redis::last_words(&dir));
     }
 
     /// Stop Redis in its tracks (SIGSTOP), or let it go on (SIGCONT).
-    #[allow(dead_code, reason = "for the fault harness")]
     pub(crate) fn pause_redis(&mut self, paused: bool) -> Result<()> {
         match self.state.redis.as_ref().and_then(|r| r.process.as_ref()) {
             Some(process) => process.pause(paused),

@@ -2,6 +2,7 @@
 //! dispatches.
 #![allow(clippy::print_stdout, reason = "a command line tool")]
 
+mod chaos;
 mod ci;
 mod cluster;
 mod fuzz;
@@ -19,6 +20,8 @@ struct Args {
 enum Verb {
     /// Everything that must hold before a change lands
     Ci(ci::CiArgs),
+    /// The real pipeline under real faults, compared with the generator's own list
+    Chaos(chaos::ChaosArgs),
     /// A real Kafka cluster and a Redis on loopback, for development and tests
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -28,6 +31,7 @@ enum Verb {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().verb {
+        Verb::Chaos(args) => chaos::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Cluster(verb) => cluster::run(verb),
         Verb::Fuzz(args) => fuzz::run(&args),

@@ -155,7 +155,7 @@ pub(crate) fn spawn(dir: &Path, libs: &Path, id: i32) -> Result<Process> {
     Process::spawn(&mut command, &home.join("broker.log"))
 }
 
-fn java(dir: &Path, libs: &Path, heap: &str) -> Command {
+pub(crate) fn java(dir: &Path, libs: &Path, heap: &str) -> Command {
     let mut command = Command::new("java");
     command
         .args([
@@ -189,8 +189,30 @@ pub(crate) fn last_error(dir: &Path) -> String {
     report
 }
 
-/// How many live brokers the one at `port` knows (a Metadata request, version 4, for no topics).
+/// How many live brokers the one at `port` knows.
 pub(crate) fn brokers_seen_by(port: u16) -> Result<usize> {
+    let answer = metadata(port, &[])?;
+    Ok(answer.brokers)
+}
+
+/// Which broker leads a partition, as the one at `port` knows it.
+pub(crate) fn leader(port: u16, topic: &str, partition: i32) -> Result<i32> {
+    let answer = metadata(port, &[topic])?;
+    let found = answer.leaders.iter().find(|(index, _)| *index == partition);
+    match found {
+        Some((_, leader)) if *leader >= 0 => Ok(*leader),
+        _ => bail!("partition {partition} of {topic} has no leader"),
+    }
+}
+
+struct Metadata {
+    brokers: usize,
+    /// Partition and leader, of all topics asked for.
+    leaders: Vec<(i32, i32)>,
+}
+
+/// A Metadata request, version 4.
+fn metadata(port: u16, topics: &[&str]) -> Result<Metadata> {
     const API_KEY_METADATA: u16 = 3;
     const VERSION: u16 = 4;
     let mut request = Vec::new();
@@ -198,7 +220,11 @@ pub(crate) fn brokers_seen_by(port: u16) -> Result<usize> {
     request.extend(VERSION.to_be_bytes());
     request.extend(1_i32.to_be_bytes()); // correlation id
     request.extend((-1_i16).to_be_bytes()); // client id: null
-    request.extend(0_i32.to_be_bytes()); // topics: none
+    request.extend((topics.len() as u32).to_be_bytes());
+    for topic in topics {
+        request.extend((topic.len() as u16).to_be_bytes());
+        request.extend(topic.bytes());
+    }
     request.push(0); // allow_auto_topic_creation
     let timeout = Duration::from_secs(2);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -206,9 +232,81 @@ pub(crate) fn brokers_seen_by(port: u16) -> Result<usize> {
     stream.set_read_timeout(Some(timeout))?;
     stream.write_all(&(request.len() as u32).to_be_bytes())?;
     stream.write_all(&request)?;
-    // Length, correlation id, throttle time, number of brokers.
-    let mut head = [0; 16];
-    stream.read_exact(&mut head)?;
-    let count = i32::from_be_bytes([head[12], head[13], head[14], head[15]]);
-    usize::try_from(count).context("the broker answered nonsense")
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length);
+    if length > 1 << 20 {
+        bail!("the broker answered nonsense");
+    }
+    let mut answer = vec![0; length as usize];
+    stream.read_exact(&mut answer)?;
+    read_metadata(&answer).context("the broker answered nonsense")
+}
+
+fn read_metadata(answer: &[u8]) -> Option<Metadata> {
+    let mut rest = answer;
+    take(&mut rest, 8)?; // correlation id, throttle time
+    let brokers = int(&mut rest)?;
+    for _ in 0..brokers {
+        take(&mut rest, 4)?; // node id
+        string(&mut rest)?; // host
+        take(&mut rest, 4)?; // port
+        string(&mut rest)?; // rack
+    }
+    string(&mut rest)?; // cluster id
+    take(&mut rest, 4)?; // controller id
+    let mut leaders = Vec::new();
+    for _ in 0..int(&mut rest)? {
+        take(&mut rest, 2)?; // error
+        string(&mut rest)?;
+        take(&mut rest, 1)?; // is internal
+        for _ in 0..int(&mut rest)? {
+            take(&mut rest, 2)?; // error
+            leaders.push((int(&mut rest)?, int(&mut rest)?));
+            for _replicas_then_in_sync in 0..2 {
+                let nodes = int(&mut rest)?;
+                take(&mut rest, 4 * usize::try_from(nodes).ok()?)?;
+            }
+        }
+    }
+    let brokers = usize::try_from(brokers).ok()?;
+    Some(Metadata { brokers, leaders })
+}
+
+fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(bytes)?;
+    *rest = after;
+    Some(taken)
+}
+
+fn int(rest: &mut &[u8]) -> Option<i32> {
+    Some(i32::from_be_bytes(take(rest, 4)?.try_into().ok()?))
+}
+
+/// Skip a string, which may be null.
+fn string(rest: &mut &[u8]) -> Option<()> {
+    let length = i16::from_be_bytes(take(rest, 2)?.try_into().ok()?);
+    take(rest, usize::try_from(length).unwrap_or(0))?;
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_read() {
+        let mut answer = vec![0; 8];
+        answer.extend(1_i32.to_be_bytes());
+        answer.extend([0, 0, 0, 7, 0, 1, b'h', 0, 0, 0, 80, 0xff, 0xff]);
+        answer.extend([0xff, 0xff, 0, 0, 0, 7]);
+        answer.extend(1_i32.to_be_bytes());
+        answer.extend([0, 0, 0, 1, b't', 0]);
+        answer.extend(1_i32.to_be_bytes());
+        answer.extend([0, 0, 0, 0, 0, 2, 0, 0, 0, 7]);
+        answer.extend([0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0]);
+        let metadata = read_metadata(&answer).unwrap();
+        assert_eq!((metadata.brokers, metadata.leaders), (1, vec![(2, 7)]));
+        assert!(read_metadata(&answer[..answer.len() - 1]).is_none());
+    }
 }

@@ -32,21 +32,32 @@ pub(crate) fn spawn(dir: &Path, port: u16) -> Result<Process> {
     Process::spawn(&mut command, &dir.join("redis.log"))
 }
 
-/// Wait until it answers, its append-only file loaded.
+/// Wait until it answers, its append-only file loaded; false if it ends instead.
 #[allow(clippy::disallowed_methods, reason = "no runtime here")]
-pub(crate) fn wait(port: u16, dir: &Path) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+pub(crate) fn wait(process: &Process, port: u16, dir: &Path) -> Result<bool> {
+    let deadline = Instant::now() + Duration::from_secs(60);
     while ping(port).ok() != Some(true) {
+        if !process.is_alive() {
+            return Ok(false);
+        }
         if Instant::now() > deadline {
-            let log = dir.join("redis.log");
             bail!(
-                "redis-server does not answer on port {port}: see {}",
-                log.display()
+                "redis-server does not answer on port {port}: {}",
+                last_words(dir)
             );
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
+    Ok(true)
+}
+
+/// The end of its log.
+pub(crate) fn last_words(dir: &Path) -> String {
+    let log = dir.join("redis.log");
+    let text = std::fs::read_to_string(&log).unwrap_or_default();
+    let mut last: Vec<&str> = text.lines().rev().take(3).collect();
+    last.reverse();
+    format!("{} ends with: {}", log.display(), last.join(" | "))
 }
 
 fn ping(port: u16) -> std::io::Result<bool> {
