@@ -6,9 +6,13 @@
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module};
+
+/// Modules that are kept: more than a user's pipelines have, at one to three megabytes each.
+const FILES_MAX: usize = 64;
 
 /// A directory of compiled modules.
 #[derive(Debug, Clone)]
@@ -32,10 +36,19 @@ impl Cache {
         }
     }
 
-    /// The compiled `wasm`, from disk or anew. Trouble with the disk is logged, never fatal.
-    pub(crate) fn module(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Module> {
-        let path = self.path(engine, wasm);
+    /// The compiled `wasm`, whose SHA-256 is `digest`, from disk or anew. Trouble with the disk is
+    /// logged, never fatal.
+    pub(crate) fn module(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        digest: &[u8; 32],
+    ) -> wasmtime::Result<Module> {
+        let path = self.path(engine, digest);
         if let Some(module) = load(engine, &path) {
+            // What is used last is forgotten last; where the time cannot be set, a little earlier.
+            let file = std::fs::File::options().append(true).open(&path);
+            let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
             return Ok(module);
         }
         let module = Module::new(engine, wasm)?;
@@ -43,6 +56,7 @@ impl Cache {
             .serialize()
             .map_err(|error| error.to_string())
             .and_then(|code| store(&path, &code).map_err(|error| error.to_string()));
+        self.prune();
         if let Err(reason) = stored {
             tracing::warn!(path = %path.display(), reason, "compiled SmartModule not kept");
         }
@@ -50,7 +64,7 @@ impl Cache {
     }
 
     /// Named by content, wasmtime's version and the engine's configuration.
-    fn path(&self, engine: &Engine, wasm: &[u8]) -> PathBuf {
+    fn path(&self, engine: &Engine, digest: &[u8; 32]) -> PathBuf {
         struct Sha(Sha256);
         impl Hasher for Sha {
             fn finish(&self) -> u64 {
@@ -62,9 +76,24 @@ impl Cache {
         }
         let mut hasher = Sha(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        hasher.0.update(Sha256::digest(wasm));
+        hasher.0.update(digest);
         self.dir
             .join(format!("{}.cwasm", hex(&hasher.0.finalize())))
+    }
+
+    /// Keep the [`FILES_MAX`] modules that were used last. Each edit of a module makes another one.
+    fn prune(&self) {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut kept: Vec<_> = entries
+            .filter(|entry| entry.path().extension().is_some_and(|e| e == "cwasm"))
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        kept.sort_by(|a, b| b.cmp(a));
+        for (_, path) in kept.drain(FILES_MAX.min(kept.len())..) {
+            // Another process may be at the same; a reader has the file open or compiles anew.
+            let _ = std::fs::remove_file(checksum_path(&path));
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::step::Stage;
 use crate::{EngineError, Limits, Lookback, Module};
 
 /// One module of a chain and how it is to be run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// The module.
     pub module: Module,
@@ -22,7 +22,19 @@ pub struct Step {
     pub limits: Limits,
 }
 
-/// Modules that a batch passes in order.
+/// What a chain's instances take up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Linear memory of all instances.
+    pub memory_bytes: usize,
+    /// Instances made since the chain was: each module's first, and one for each that was
+    /// recycled or lost to a fault.
+    pub instances: u64,
+}
+
+/// Modules that a batch passes in order. Without any it passes everything on as it is.
+///
+/// An aggregate has seen every record that reached it, also one that a later module refused.
 ///
 /// State is kept in memory only: an aggregate's accumulator (one for each lane) and the records
 /// for `look_back` start empty with the chain. When a lane does not go on where its last batch
@@ -61,6 +73,47 @@ impl Chain {
         self.stages
             .iter_mut()
             .try_for_each(|stage| stage.prime(records))
+    }
+
+    /// Replace `old` between two batches. A step that is also in `old` (the same module, perhaps in
+    /// another build, with the same parameters) goes on with what is known there of the records:
+    /// the accumulators of an aggregate, the records to look back on, and, where nothing at all
+    /// has changed, the instance itself.
+    ///
+    /// # Errors
+    /// A module fails on the records that it is to look back on. `old` is as it was then.
+    pub fn succeed(mut self, old: &mut Self) -> Result<Self, EngineError> {
+        let mut pairs = Vec::new();
+        let mut from = 0;
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            let rest = &old.stages[from..];
+            if let Some(at) = rest.iter().position(|other| stage.goes_on_from(other)) {
+                stage.inherit(&rest[at])?;
+                pairs.push((index, from + at));
+                from += at + 1;
+            }
+        }
+        // Nothing can fail from here on.
+        for (index, at) in pairs {
+            if self.stages[index].is_same(&old.stages[at]) {
+                self.stages[index].take_guest(&mut old.stages[at]);
+            }
+        }
+        self.reached = std::mem::take(&mut old.reached);
+        Ok(self)
+    }
+
+    /// Whether there is no module: everything passes as it is.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
+    /// What the chain's instances take up.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            memory_bytes: self.stages.iter().map(Stage::memory_bytes).sum(),
+            instances: self.stages.iter().map(Stage::instances).sum(),
+        }
     }
 
     /// Notice a lane that jumped.

@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use wasmtime::Config;
 
 use crate::cache::Cache;
 use crate::imports;
 use crate::ticker::Ticker;
 use crate::{EngineError, Module};
+
+/// A module with all of std and a JSON parser has half a megabyte; compiling takes about a second
+/// a megabyte, and no time limit reaches it.
+const MODULE_BYTES_MAX: usize = 32 << 20;
 
 /// How modules are compiled and kept.
 #[derive(Debug, Clone, Default)]
@@ -72,18 +77,25 @@ impl Engine {
     /// As [`load`](Self::load).
     pub fn load_bytes(&self, name: &str, wasm: &[u8]) -> Result<Module, EngineError> {
         let engine = &self.shared.engine;
-        let compiled = match &self.shared.cache {
-            Some(cache) => cache.module(engine, wasm),
-            None => wasmtime::Module::new(engine, wasm),
-        };
         let invalid = |error: wasmtime::Error| EngineError::Invalid {
             module: name.to_owned(),
             reason: format!("{error:#}"),
         };
+        if wasm.len() > MODULE_BYTES_MAX {
+            let bytes = wasm.len();
+            return Err(invalid(wasmtime::format_err!(
+                "it has {bytes} bytes; at most {MODULE_BYTES_MAX} are compiled"
+            )));
+        }
+        let digest = Sha256::digest(wasm).into();
+        let compiled = match &self.shared.cache {
+            Some(cache) => cache.module(engine, wasm, &digest),
+            None => wasmtime::Module::new(engine, wasm),
+        };
         let compiled = compiled.map_err(invalid)?;
         let linker = imports::linker(engine, name, &compiled)?;
         let pre = linker.instantiate_pre(&compiled).map_err(invalid)?;
-        Module::new(self.clone(), name, &compiled, pre)
+        Module::new(self.clone(), name, digest, &compiled, pre)
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {

@@ -39,6 +39,8 @@ impl fmt::Debug for Guest {
 #[derive(Debug)]
 pub(crate) struct Host {
     limits: Limits,
+    /// The guest's, once it is there.
+    pub(crate) memory: Option<Memory>,
     memory_denied: bool,
     output: Vec<u8>,
     handed_over: bool,
@@ -74,6 +76,7 @@ impl Guest {
         }
         let memory = instance.get_memory(&mut store, "memory");
         let memory = memory.ok_or_else(|| fail("it exports no `memory`".to_owned()))?;
+        store.data_mut().memory = Some(memory);
         let alloc = instance
             .get_typed_func(&mut store, "alloc")
             .map_err(|error| fail(error.to_string()))?;
@@ -239,6 +242,7 @@ impl Host {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
+            memory: None,
             memory_denied: false,
             output: Vec::new(),
             handed_over: false,

@@ -131,10 +131,14 @@ fn random_get(mut caller: Caller<'_, Host>, ptr: u32, len: u32) -> wasmtime::Res
 }
 
 fn memory<'a>(caller: &'a mut Caller<'_, Host>) -> wasmtime::Result<(&'a mut [u8], &'a mut Host)> {
-    let memory = caller
-        .get_export("memory")
-        .and_then(|export| export.into_memory())
-        .ok_or_else(|| format_err!("no memory"))?;
+    let memory = match caller.data().memory {
+        Some(memory) => memory,
+        // While the guest is being set up: looking a name up costs as much as a small record.
+        None => caller
+            .get_export("memory")
+            .and_then(|export| export.into_memory())
+            .ok_or_else(|| format_err!("no memory"))?,
+    };
     Ok(memory.data_and_store_mut(caller))
 }
 

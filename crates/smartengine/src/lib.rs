@@ -32,7 +32,7 @@ mod origin;
 mod step;
 mod ticker;
 
-pub use chain::{Chain, Step};
+pub use chain::{Chain, Step, Usage};
 pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;
 pub use limits::{Limits, Lookback};

@@ -17,6 +17,7 @@ pub struct Module {
 struct Inner {
     engine: Engine,
     name: String,
+    digest: [u8; 32],
     kind: Kind,
     init: bool,
     look_back: bool,
@@ -70,6 +71,7 @@ impl Module {
     pub(crate) fn new(
         engine: Engine,
         name: &str,
+        digest: [u8; 32],
         compiled: &wasmtime::Module,
         pre: InstancePre<Host>,
     ) -> Result<Self, EngineError> {
@@ -100,6 +102,7 @@ impl Module {
         let inner = Inner {
             engine,
             name: name.to_owned(),
+            digest,
             kind,
             init: exports(compiled, "init", 3).map_err(fail)?,
             look_back: exports(compiled, "look_back", 3).map_err(fail)?,
@@ -138,6 +141,15 @@ impl Module {
         &self.inner.pre
     }
 }
+
+/// Modules are the same if they have the same name and were made from the same bytes.
+impl PartialEq for Module {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.name == other.inner.name && self.inner.digest == other.inner.digest
+    }
+}
+
+impl Eq for Module {}
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

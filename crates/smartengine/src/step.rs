@@ -57,6 +57,7 @@ pub(crate) struct Stage {
     /// Bytes that the last batch became: room for the next one's, so that it does not grow by
     /// doubling, a copy and new pages each time.
     output_bytes: usize,
+    instances: u64,
 }
 
 struct Todo {
@@ -84,6 +85,7 @@ impl Stage {
             module: module.name().to_owned(),
             reason: reason.to_owned(),
         };
+        limits.check().map_err(|reason| config(&reason))?;
         if !params.is_empty() && !module.has_init() {
             return Err(config(
                 "it takes no parameters (it has no `init`); remove `with`",
@@ -105,6 +107,7 @@ impl Stage {
             history,
             call_records_max: usize::MAX,
             output_bytes: 0,
+            instances: 0,
         };
         let engine = stage.module.engine().clone();
         let _ticking = engine.ticker().at_work();
@@ -123,6 +126,55 @@ impl Stage {
             self.guest = Some(self.start()?);
         }
         Ok(())
+    }
+
+    /// Whether the modules and all that was asked of them are the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.goes_on_from(other)
+            && self.module == other.module
+            && self.lookback == other.lookback
+            && self.limits == other.limits
+    }
+
+    /// Whether this is `other`, perhaps in another build: what `other` knows of the records still
+    /// means the same.
+    pub(crate) fn goes_on_from(&self, other: &Self) -> bool {
+        self.module.name() == other.module.name() && self.params == other.params
+    }
+
+    /// Know what `other` knows of the records so far.
+    ///
+    /// # Errors
+    /// The module fails on what it is to look back on.
+    pub(crate) fn inherit(&mut self, other: &Self) -> Result<(), EngineError> {
+        let kinds = (self.module.kind(), other.module.kind());
+        if kinds == (Kind::Aggregate, Kind::Aggregate) {
+            self.accumulators = other.accumulators.clone();
+        }
+        if let (Some(history), Some(past)) = (&mut self.history, &other.history) {
+            history.inherit(past);
+            let engine = self.module.engine().clone();
+            let _ticking = engine.ticker().at_work();
+            self.guest = Some(self.start()?);
+        }
+        Ok(())
+    }
+
+    /// Go on with the instance of `other`, which [is the same](Self::is_same).
+    pub(crate) fn take_guest(&mut self, other: &mut Self) {
+        if let Some(guest) = other.guest.take() {
+            self.guest = Some(guest);
+        }
+    }
+
+    /// Bytes of the instance's memory; 0 between two instances.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.guest.as_ref().map_or(0, Guest::memory_bytes)
+    }
+
+    /// Instances made so far.
+    pub(crate) fn instances(&self) -> u64 {
+        self.instances
     }
 
     /// A batch of `lane` that starts at `from` comes next.
@@ -279,7 +331,8 @@ impl Stage {
     }
 
     /// A fresh instance, told of what it looks back on.
-    fn start(&self) -> Result<Guest, EngineError> {
+    fn start(&mut self) -> Result<Guest, EngineError> {
+        self.instances += 1;
         let mut guest = Guest::start(
             &self.module,
             &self.params,

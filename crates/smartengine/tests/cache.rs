@@ -42,11 +42,11 @@ fn a_compiled_module_is_kept_and_a_damaged_one_replaced() {
         panic!("{:?}", files(&dir))
     };
     let good = std::fs::read(code).unwrap();
-    let made = std::fs::metadata(code).unwrap().modified().unwrap();
+    let made = std::fs::metadata(sum).unwrap().modified().unwrap();
 
     load(&dir);
     assert_eq!(
-        std::fs::metadata(code).unwrap().modified().unwrap(),
+        std::fs::metadata(sum).unwrap().modified().unwrap(),
         made,
         "not compiled again"
     );
@@ -61,6 +61,37 @@ fn a_compiled_module_is_kept_and_a_damaged_one_replaced() {
     std::fs::remove_file(sum).unwrap();
     load(&dir);
     assert_eq!(files(&dir).len(), 2);
+}
+
+#[test]
+fn only_the_last_modules_are_kept() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("cache");
+    let engine = Engine::new(EngineOptions {
+        cache_dir: Some(dir.clone()),
+    })
+    .unwrap();
+    let load = |index: usize| {
+        let text = MODULE.replace("(i32.const 0)))", &format!("(i32.const {index})))"));
+        engine
+            .load_bytes("wat", &wat::parse_str(text).unwrap())
+            .unwrap();
+    };
+    let compiled = || {
+        let is_module = |path: &PathBuf| path.extension().is_some_and(|e| e == "cwasm");
+        files(&dir).into_iter().filter(is_module).count()
+    };
+    (0..64).for_each(load);
+    assert_eq!((compiled(), files(&dir).len()), (64, 128));
+    // The first one is used again, so the second one has to go.
+    load(0);
+    load(64);
+    assert_eq!((compiled(), files(&dir).len()), (64, 128));
+    let before = files(&dir);
+    load(0);
+    assert_eq!(files(&dir), before, "the first one is still there");
+    load(1);
+    assert_ne!(files(&dir), before, "the second one is not");
 }
 
 #[test]

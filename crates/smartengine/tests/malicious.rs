@@ -110,14 +110,14 @@ fn memory_bomb() {
 #[test]
 fn output_bomb() {
     let limits = Limits {
-        output_bytes: 1000,
+        output_bytes: 1024,
         ..Limits::default()
     };
-    let body = "(call $copy (i32.const 0) (i32.const 1001))";
+    let body = "(call $copy (i32.const 0) (i32.const 1025))";
     contained(
         body,
         limits,
-        "output of 1001 bytes exceeds the limit of 1000",
+        "output of 1025 bytes exceeds the limit of 1024",
     );
 }
 
@@ -237,6 +237,114 @@ fn an_init_that_never_ends_is_an_error() {
         error.to_string(),
         "SmartModule wat: init: exceeded the time limit of 20 ms a call"
     );
+}
+
+#[test]
+fn a_start_function_that_never_ends_is_an_error() {
+    let text = guest_wat("nop").replace(
+        "(func $recurse",
+        "(func $forever (loop $l (br $l)))\n(start $forever)\n(func $recurse",
+    );
+    let limits = Limits {
+        call_time_ms: 20,
+        ..Limits::default()
+    };
+    let error = start(&text, limits);
+    assert!(
+        error.contains("exceeded the time limit of 20 ms a call"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_guest_that_starts_with_too_much_memory_is_an_error() {
+    let limits = Limits {
+        memory_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let text = guest_wat("nop").replace(
+        r#"(memory (export "memory") 2)"#,
+        r#"(memory (export "memory") 17)"#,
+    );
+    let error = start(&text, limits);
+    assert!(
+        error.contains("exceeded the memory limit of 1048576 bytes"),
+        "{error}"
+    );
+    let text = guest_wat("nop").replace("(memory", "(table 200000 funcref)\n(memory");
+    assert!(start(&text, limits).contains("table"));
+}
+
+#[test]
+fn limits_that_make_no_sense_are_errors() {
+    let text = guest_wat("nop");
+    let default = Limits::default();
+    for (limits, expect) in [
+        (
+            Limits {
+                call_time_ms: 0,
+                ..default
+            },
+            "`limits.time` is 0 ms",
+        ),
+        (
+            Limits {
+                call_time_ms: u64::MAX,
+                ..default
+            },
+            "1 ms to 1 h",
+        ),
+        (
+            Limits {
+                memory_bytes: 1000,
+                ..default
+            },
+            "`limits.memory` is 1000 bytes",
+        ),
+        (
+            Limits {
+                output_bytes: 0,
+                ..default
+            },
+            "`limits.output` is 0 bytes",
+        ),
+        (
+            Limits {
+                output_bytes: usize::MAX,
+                ..default
+            },
+            "1024 to 268435456",
+        ),
+    ] {
+        let error = start(&text, limits);
+        assert!(error.contains(expect), "{error}");
+    }
+}
+
+/// Why a guest does not start.
+fn start(text: &str, limits: Limits) -> String {
+    let step = Step {
+        limits,
+        ..step(wat(text))
+    };
+    Chain::new(vec![step]).unwrap_err().to_string()
+}
+
+#[test]
+fn a_module_without_end_is_not_compiled() {
+    let mut bytes = wat::parse_str("(module)").unwrap();
+    // A custom section of 33 MB, which is otherwise well-formed.
+    let len = 33_u32 << 20;
+    bytes.push(0);
+    let mut rest = len;
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes.resize(bytes.len() + len as usize, 0);
+    let error = engine().load_bytes("wat", &bytes).unwrap_err().to_string();
+    assert!(error.contains("at most 33554432 are compiled"), "{error}");
 }
 
 #[test]

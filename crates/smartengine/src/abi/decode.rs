@@ -5,11 +5,13 @@
 #[error("{0}")]
 pub(crate) struct Garbage(pub(crate) String);
 
+/// Length, attributes, two deltas, no key, an empty value, no headers.
+const RECORD_BYTES_MIN: usize = 7;
+
 /// What a transform handed over (`SmartModuleOutput`, `SmartModuleAggregateOutput`).
 #[derive(Debug, PartialEq)]
 pub(crate) struct Output<'a> {
-    records: Reader<'a>,
-    count: usize,
+    records: Vec<OutputRecord<'a>>,
     /// The error that stopped the batch, if one did.
     pub(crate) error: Option<OutputError<'a>>,
     /// The new accumulator; only where one was asked for.
@@ -32,15 +34,14 @@ pub(crate) struct OutputRecord<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// The successes, in order. All were checked by [`decode_output`].
-    pub(crate) fn records(&self) -> impl Iterator<Item = OutputRecord<'a>> + use<'a> {
-        let mut reader = self.records;
-        (0..self.count).map_while(move |_| reader.record().ok())
+    /// The successes, in order.
+    pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = OutputRecord<'a>> {
+        self.records.iter().copied()
     }
 
     /// Number of successes.
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.records.len()
     }
 }
 
@@ -52,9 +53,10 @@ pub(crate) fn decode_output(bytes: &[u8], aggregate: bool) -> Result<Output<'_>,
     let mut reader = Reader { bytes, at: 0 };
     // Vec's length is an i32 in Fluvio, and a negative one means none.
     let count = i32::from_be_bytes(reader.array()?).max(0) as usize;
-    let records = reader;
+    // A count may lie: there cannot be more records than the bytes have room for.
+    let mut records = Vec::with_capacity(count.min(bytes.len() / RECORD_BYTES_MIN));
     for _ in 0..count {
-        reader.record()?;
+        records.push(reader.record()?);
     }
     let error = match reader.boolean()? {
         false => None,
@@ -73,7 +75,6 @@ pub(crate) fn decode_output(bytes: &[u8], aggregate: bool) -> Result<Output<'_>,
     reader.end()?;
     Ok(Output {
         records,
-        count,
         error,
         accumulator,
     })

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use fluvio_protocol::link::smartmodule::{SmartModuleKind, SmartModuleTransformRuntimeError};
+use fluvio_protocol::link::smartmodule::{
+    SmartModuleInitRuntimeError, SmartModuleKind, SmartModuleLookbackRuntimeError,
+    SmartModuleTransformRuntimeError,
+};
 use fluvio_protocol::record::{Record, RecordData, RecordKey};
 use fluvio_protocol::{Decoder, Encoder};
 use fluvio_smartmodule::dataplane::smartmodule::{
-    SmartModuleAggregateInput, SmartModuleAggregateOutput, SmartModuleInitInput, SmartModuleInput,
-    SmartModuleOutput,
+    SmartModuleAggregateInput, SmartModuleAggregateOutput, SmartModuleInitInput,
+    SmartModuleInitOutput, SmartModuleInput, SmartModuleLookbackOutput, SmartModuleOutput,
 };
 use gristmill_record::{RecordRef, Records};
 use proptest::prelude::*;
@@ -104,6 +107,66 @@ fn the_output_byte_for_byte() {
     let mut long = bytes.to_vec();
     long.push(0);
     assert!(decode_output(&long, true).is_err(), "a byte too much");
+}
+
+#[test]
+fn the_aggregates_input_byte_for_byte() {
+    let records = records(&[(7, 1, None, b"v".to_vec())]);
+    let input = Input::of(&records, 0..1, usize::MAX, Some(b"acc"));
+    #[rustfmt::skip]
+    let expect = [
+        0, 0, 0, 0, 0, 0, 0, 7,             // base offset
+        0, 0, 0, 12,                        // bytes of records
+        0, 0, 0, 1,                         // records
+        14, 0, 0, 0, 0, 2, b'v', 0,         // length 7, attributes, deltas, no key, value, headers
+        0, 0, 0, 0, 0, 0, 0,                // no params, no lookback, no join record
+        0, 0, 0, 0, 0, 0, 0, 1,             // base timestamp
+        0, 0, 0, 3, b'a', b'c', b'c',       // the accumulator
+    ];
+    assert_eq!(written(&input), expect);
+}
+
+#[test]
+fn the_init_input_byte_for_byte() {
+    let params: Params = [("b", "two"), ("a", "1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let lookback = Lookback {
+        last: 5,
+        age: Some(Duration::new(90, 7)),
+    };
+    #[rustfmt::skip]
+    let expect = [
+        0, 2,                               // parameters, by name
+        0, 1, b'a', 0, 1, b'1',
+        0, 1, b'b', 0, 3, b't', b'w', b'o',
+        1,                                  // a lookback
+        0, 0, 0, 0, 0, 0, 0, 5,             // last
+        1,                                  // an age: seconds and nanoseconds
+        0, 0, 0, 0, 0, 0, 0, 90, 0, 0, 0, 7,
+    ];
+    assert_eq!(encode_init(&params, Some(&lookback)).unwrap(), expect);
+    assert_eq!(encode_init(&Params::new(), None).unwrap(), [0, 0, 0]);
+}
+
+#[test]
+fn errors_of_init_and_look_back_byte_for_byte() {
+    assert_eq!(decode_init_error(&[0, 2, b'n', b'o']).unwrap(), b"no");
+    #[rustfmt::skip]
+    let bytes = [
+        0, 2, b'n', b'o',                   // hint
+        0, 0, 0, 0, 0, 0, 0, 9,             // offset
+        1, 2, b'k',                         // key
+        4, b'v', b'w',                      // value
+    ];
+    let error = decode_look_back_error(&bytes).unwrap();
+    assert_eq!((error.hint, error.offset), (&b"no"[..], 9));
+    for len in 0..bytes.len() {
+        assert!(
+            decode_look_back_error(&bytes[..len]).is_err(),
+            "cut at {len}"
+        );
+    }
 }
 
 #[test]
@@ -233,6 +296,45 @@ proptest! {
         let error = read.error.as_ref().map(|e| (e.hint.to_vec(), e.offset));
         prop_assert_eq!(error, failed.map(|(hint, offset, ..)| (hint.into_bytes(), i64::from(offset))));
         prop_assert_eq!(read.accumulator.map(<[u8]>::to_vec), accumulator);
+    }
+
+    #[test]
+    fn what_fluvio_encodes_of_init_and_look_back_is_read(
+        hint in "\\PC{0,50}", offset: i64, key in prop::option::of(bytes()), value in bytes(),
+    ) {
+        let init = SmartModuleInitOutput {
+            error: SmartModuleInitRuntimeError { hint: hint.clone() },
+        };
+        let bytes = encoded(&init);
+        prop_assert_eq!(decode_init_error(&bytes).unwrap(), hint.as_bytes());
+        let look_back = SmartModuleLookbackOutput {
+            error: SmartModuleLookbackRuntimeError {
+                hint: hint.clone(),
+                offset,
+                record_key: key.map(RecordData::from),
+                record_value: RecordData::from(value),
+            },
+        };
+        let bytes = encoded(&look_back);
+        let error = decode_look_back_error(&bytes).unwrap();
+        prop_assert_eq!((error.hint, error.offset), (hint.as_bytes(), offset));
+    }
+
+    #[test]
+    fn a_flipped_byte_is_read_or_refused_and_never_read_past(
+        made_of in prop::collection::vec((0..1000_i64, prop::option::of(bytes()), bytes()), 1..5),
+        at: prop::sample::Index, flip in 1_u8..,
+    ) {
+        let successes =
+            made_of.iter().map(|(delta, key, value)| made(*delta, key.as_deref(), value)).collect();
+        let mut bytes = encoded(&SmartModuleOutput { successes, error: None });
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        if let Ok(output) = decode_output(&bytes, false) {
+            prop_assert_eq!(output.records().count(), output.count());
+            let taken: usize = output.records().map(|r| r.key.map_or(0, <[u8]>::len) + r.value.len()).sum();
+            prop_assert!(taken <= bytes.len());
+        }
     }
 
     #[test]

@@ -11,12 +11,12 @@ const BACK_MAX: usize = 16;
 const BACK_BYTES_MAX: usize = 4 << 20;
 
 /// The accumulator of each lane, and what it was before the last batches.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Accumulators {
     lanes: BTreeMap<Lane, State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     value: Vec<u8>,
     before: VecDeque<(Position, Vec<u8>)>,

@@ -4,11 +4,9 @@ use gristmill_record::{Lane, RecordRef, Records};
 
 use crate::abi::{self, Garbage, Input};
 use crate::fault::{Fault, one_line};
+use crate::limits::STEP_OUTPUT_BYTES_MAX;
 use crate::module::Kind;
 use crate::origin::Working;
-
-/// All outputs of one batch in one step: an index of `Records` is 32 bits.
-const STEP_OUTPUT_BYTES_MAX: usize = 256 << 20;
 
 /// The records that a stage works on.
 #[derive(Clone, Copy)]

@@ -16,7 +16,7 @@ pub(crate) struct History {
     records: VecDeque<Past>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Past {
     /// `None` for what was shown before the first batch.
     lane: Option<Lane>,
@@ -52,6 +52,18 @@ impl History {
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.to_vec(),
         };
+        self.keep(past);
+    }
+
+    /// Take over what `other` has, as far as it is asked for here.
+    pub(crate) fn inherit(&mut self, other: &Self) {
+        other
+            .records
+            .iter()
+            .for_each(|past| self.keep(past.clone()));
+    }
+
+    fn keep(&mut self, past: Past) {
         self.bytes += past.bytes();
         self.newest_ms = self.newest_ms.max(past.timestamp_ms);
         self.records.push_back(past);

@@ -19,10 +19,7 @@ pub fn engine() -> &'static Engine {
 /// wasm toolchain.
 pub fn guest(name: &str) -> Option<Module> {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../smartmodules");
-    let sources = Sources {
-        dirs: vec![modules.clone(), modules.join("test-guests")],
-        cache_dir: modules.join("target/gristmill"),
-    };
+    let sources = Sources::new(vec![modules.clone(), modules.join("test-guests")]);
     match sources.resolve(name, &mut |line| eprintln!("{line}")) {
         Ok(built) => Some(engine().load(name, &built.wasm).unwrap()),
         Err(error @ BuildError::Toolchain { .. })
