@@ -177,9 +177,18 @@ fn transform() -> Schema {
         .with("age", duration("None older than this.").example("1h"));
     let limits = Schema::object()
         .about("What one call of the module may take.")
-        .with("time", duration("Time of a call.").example("500ms"))
-        .with("memory", size("Linear memory.").example("64 MiB"))
-        .with("output", size("Output of a call.").example("16 MiB"));
+        .with(
+            "time",
+            duration("Time of a call, 1 ms to 1 h; 1s unless said.").example("500ms"),
+        )
+        .with(
+            "memory",
+            size("Linear memory, 64 KiB to 4 GiB; 64 MiB unless said.").example("64 MiB"),
+        )
+        .with(
+            "output",
+            size("Output of a call, 1 KiB to 256 MiB; 16 MiB unless said.").example("16 MiB"),
+        );
     Schema::object()
         .about("A SmartModule that every record goes through.")
         .require(

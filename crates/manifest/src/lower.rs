@@ -72,10 +72,6 @@ fn connector(
         let empty = || Json::Object(serde_json::Map::new());
         section.map_or_else(empty, |section| section.to_json(filled))
     };
-    let place = match sources.label(node.span, None).origin {
-        Origin::File { line, column, .. } => Place { line, column },
-        Origin::Override => Place { line: 1, column: 1 },
-    };
     Connector {
         kind: spec.name.clone(),
         version: string(node, &["meta", "version"]).unwrap_or_default(),
@@ -87,14 +83,24 @@ fn connector(
             Direction::Sink => Producer::default(),
         },
         consumer: consumer(node.at(&["meta", "consumer"]), &name),
-        transforms: transforms.iter().map(transform).collect(),
+        transforms: transforms
+            .iter()
+            .map(|node| transform(node, sources))
+            .collect(),
         section: Section {
             value: json(true),
             written: json(false),
             redactions: redactions.clone(),
         },
-        span: place,
+        span: place(node, sources),
         name,
+    }
+}
+
+fn place(node: &Node, sources: &Sources) -> Place {
+    match sources.label(node.span, None).origin {
+        Origin::File { line, column, .. } => Place { line, column },
+        Origin::Override => Place { line: 1, column: 1 },
     }
 }
 
@@ -139,7 +145,7 @@ fn consumer(node: Option<&Node>, name: &str) -> Consumer {
     }
 }
 
-fn transform(node: &Node) -> Transform {
+fn transform(node: &Node, sources: &Sources) -> Transform {
     let lookback = node.get("lookback").filter(|node| !node.is_null());
     let limits = node.get("limits");
     let limit = |key| limits.and_then(|limits| limits.get(key));
@@ -155,6 +161,7 @@ fn transform(node: &Node) -> Transform {
             memory: size(limit("memory")),
             output: size(limit("output")),
         },
+        span: place(node, sources),
     }
 }
 

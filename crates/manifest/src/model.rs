@@ -49,7 +49,7 @@ impl Manifest {
 }
 
 /// How to reach Kafka.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Kafka {
     /// `host:port` of some brokers; empty without `kafka` in the file.
@@ -176,6 +176,9 @@ pub struct Transform {
     pub lookback: Option<Lookback>,
     /// What one call may take.
     pub limits: Limits,
+    /// Where it starts in the file.
+    #[serde(skip)]
+    pub span: Place,
 }
 
 /// How far a module looks back when it starts.

@@ -38,6 +38,12 @@ impl Redactions {
         Self(Arc::new(all))
     }
 
+    /// The secrets of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::new(self.iter().chain(other.iter()).map(str::to_owned))
+    }
+
     /// Whether there is nothing to black out.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::Format;
+use crate::format::{self, Format};
 use crate::load::{connectors, is_single, spec_of};
 use crate::lower::brokers;
 use crate::report::{At, Report};
@@ -18,6 +18,7 @@ pub(crate) fn check(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_
     shared_groups(root, specs, report);
     versions(root, specs, report);
     replication(root, report);
+    module_limits(root, report);
 }
 
 /// `meta.<key>` of a connector, if it is a text: its place and value.
@@ -177,6 +178,47 @@ fn replication(root: &Node, report: &mut Report<'_>) {
             let message = format!("{copies} copies of each partition, and {brokers} {one} named");
             report.warning(node.span, &path, message)
                 .help("the cluster refuses the topic if it has fewer brokers than copies; name them all, or ask for fewer");
+        }
+    }
+}
+
+/// What a SmartModule may be limited to: the engine refuses anything else when it starts.
+fn module_limits(root: &Node, report: &mut Report<'_>) {
+    const HOUR_MS: u64 = 3_600_000;
+    type Read = fn(&Node) -> Option<u64>;
+    let time: Read = |node| Some(format::duration(node.text()?)?.as_millis() as u64);
+    let bytes: Read = |node| match node.text() {
+        Some(text) => format::size(text),
+        None => u64::try_from(node.int()?).ok(),
+    };
+    let limits = [
+        ("time", time, 1..=HOUR_MS, "1ms to 1h"),
+        ("memory", bytes, 64 << 10..=4 << 30, "64 KiB to 4 GiB"),
+        ("output", bytes, 1 << 10..=256 << 20, "1 KiB to 256 MiB"),
+    ];
+    for (at, connector) in connectors(root) {
+        let transforms = connector.get("transforms").and_then(Node::list);
+        for (index, transform) in transforms.unwrap_or_default().iter().enumerate() {
+            for (key, read, range, text) in &limits {
+                let Some(node) = transform.at(&["limits", key]) else {
+                    continue;
+                };
+                if read(node).is_some_and(|value| !range.contains(&value)) {
+                    let dot = if at.path.is_empty() { "" } else { "." };
+                    let path = format!("{}{dot}transforms[{index}].limits.{key}", at.path);
+                    let shown = report.sources.slice(node.span).to_owned();
+                    report
+                        .error(
+                            node.span,
+                            &path,
+                            format!(
+                                "`{key}` is {}, which no module can be limited to",
+                                quote(&shown)
+                            ),
+                        )
+                        .help(format!("it can be {text}"));
+                }
+            }
         }
     }
 }
