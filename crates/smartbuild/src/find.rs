@@ -64,17 +64,18 @@ impl Uses {
 }
 
 /// A name becomes part of a path: nothing in it may lead elsewhere.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
-pub(crate) fn find(dirs: &[PathBuf], uses: &Uses) -> Result<Found, BuildError> {
+/// What `uses` names: in one of `dirs`, or by a path that counts from `base`.
+pub(crate) fn find(dirs: &[PathBuf], base: &Path, uses: &Uses) -> Result<Found, BuildError> {
     let (name, wanted) = match uses {
         Uses::Name { name, version } => (name, version.as_deref()),
-        Uses::Path(path) => return file(path),
+        Uses::Path(path) => return file(&base.join(path)),
     };
     let mut other = None;
     for dir in dirs {
@@ -180,7 +181,7 @@ pub(crate) fn names(dirs: &[PathBuf]) -> Vec<String> {
     names.into_iter().collect()
 }
 
-fn closest(name: &str, known: &[String]) -> Option<String> {
+pub(crate) fn closest(name: &str, known: &[String]) -> Option<String> {
     let scored = known
         .iter()
         .map(|other| (strsim::damerau_levenshtein(name, other), other));

@@ -11,13 +11,14 @@
 //! on a file lock. Which toolchain builds is told in [`toolchain`].
 //!
 //! **Invariant:** nothing outside of the cache directory is written, except that `rustup` may be
-//! asked to add its wasm32 target.
+//! asked to add its wasm32 target, and that [`scaffold()`] makes a new crate.
 
 mod cargo;
 mod error;
 mod find;
 mod manifest;
 mod process;
+mod scaffold;
 mod sources;
 pub mod toolchain;
 
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::BuildError;
 pub use manifest::{Package, Param, SmartModuleToml};
+pub use scaffold::{Template, scaffold, sdk_above};
 
 use find::{Found, Uses};
 use sources::Snapshot;
@@ -36,6 +38,8 @@ pub struct Sources {
     /// members of one), or modules that were built elsewhere (`NAME.wasm`, `NAME@VERSION.wasm`),
     /// or both.
     pub dirs: Vec<PathBuf>,
+    /// What a relative path in `uses` counts from: the folder of the pipeline file.
+    pub base: PathBuf,
     /// Builds, intermediate files and a private toolchain if one is needed.
     pub cache_dir: PathBuf,
 }
@@ -63,7 +67,16 @@ impl Sources {
             .map_or_else(|| PathBuf::from("."), Clone::clone);
         Self {
             cache_dir: first.join("target/gristmill"),
+            base: PathBuf::new(),
             dirs,
+        }
+    }
+
+    /// Let relative paths in `uses` count from `base`.
+    pub fn at(self, base: impl Into<PathBuf>) -> Self {
+        Self {
+            base: base.into(),
+            ..self
         }
     }
 
@@ -76,7 +89,7 @@ impl Sources {
     /// See [`BuildError`].
     pub fn resolve(&self, uses: &str, progress: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
         let uses = Uses::parse(uses)?;
-        match find::find(&self.dirs, &uses)? {
+        match find::find(&self.dirs, &self.base, &uses)? {
             Found::File {
                 name,
                 version,
@@ -94,17 +107,41 @@ impl Sources {
                 version,
                 dir,
                 manifest,
-            } => {
-                let (wasm, fresh) = self.built(&name, &version, &dir, progress)?;
-                Ok(Built {
-                    name,
-                    version,
-                    wasm,
-                    manifest: Some(manifest),
-                    fresh,
-                })
-            }
+            } => self.build(name, version, &dir, manifest, progress),
         }
+    }
+
+    /// The module whose crate is in `dir`, which need not be in [`dirs`](Self::dirs).
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn resolve_crate(
+        &self,
+        dir: &Path,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Built, BuildError> {
+        let manifest = SmartModuleToml::of_crate(dir)?;
+        let name = manifest.package.name.clone();
+        let version = manifest.package.version.clone();
+        self.build(name, version, dir, manifest, progress)
+    }
+
+    fn build(
+        &self,
+        name: String,
+        version: String,
+        dir: &Path,
+        manifest: SmartModuleToml,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Built, BuildError> {
+        let (wasm, fresh) = self.built(&name, &version, dir, progress)?;
+        Ok(Built {
+            name,
+            version,
+            wasm,
+            manifest: Some(manifest),
+            fresh,
+        })
     }
 
     /// Names of the modules in [`dirs`](Self::dirs), sorted.
@@ -121,49 +158,86 @@ impl Sources {
     ) -> Result<(PathBuf, bool), BuildError> {
         let mut snapshot = Snapshot::take(dir).map_err(|error| BuildError::io(dir, error))?;
         let path = |snapshot: &Snapshot| {
-            self.cache_dir
+            self.cache_for(dir)
                 .join(format!("{name}-{version}-{}.wasm", snapshot.hash()))
         };
         let wasm = path(&snapshot);
         if wasm.is_file() {
             return Ok((wasm, false));
         }
-        let cache = |error| BuildError::io(&self.cache_dir, error);
-        std::fs::create_dir_all(&self.cache_dir).map_err(cache)?;
+        let cache_dir = self.cache_for(dir);
+        let cache = |error| BuildError::io(&cache_dir, error);
+        std::fs::create_dir_all(&cache_dir).map_err(cache)?;
         // Cargo is told to build into one directory: one build at a time, whatever the module.
-        let _lock = lock(&self.cache_dir.join("lock"), progress).map_err(cache)?;
+        let _lock = lock(&cache_dir.join("lock"), progress).map_err(cache)?;
         // Whoever held the lock may have built this, and made the Cargo.lock that goes with it.
         snapshot.digest_lock();
         let wasm = path(&snapshot);
         if wasm.is_file() {
             return Ok((wasm, false));
         }
-        let built = cargo::build(name, dir, &self.cache_dir, progress)?;
-        snapshot.digest_lock();
-        let wasm = path(&snapshot);
-        keep(&built, &wasm).map_err(cache)?;
-        self.forget_others(name, &wasm);
-        Ok((wasm, true))
+        loop {
+            let built = cargo::build(name, dir, &cache_dir, progress)?;
+            snapshot.digest_lock();
+            let now = Snapshot::take(dir).map_err(|error| BuildError::io(dir, error))?;
+            if now.hash() == snapshot.hash() {
+                let wasm = path(&snapshot);
+                keep(&built, &wasm).map_err(cache)?;
+                forget_others(&cache_dir, name, &wasm);
+                return Ok((wasm, true));
+            }
+            // Saved while cargo ran: what it made may be of the old sources, the new ones, or both.
+            snapshot = now;
+        }
     }
 
-    /// Remove builds of the same module from other sources.
-    fn forget_others(&self, name: &str, wasm: &Path) {
-        let Ok(entries) = std::fs::read_dir(&self.cache_dir) else {
-            return;
-        };
-        let prefix = format!("{name}-");
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let file = path
-                .file_name()
-                .and_then(|file| file.to_str())
-                .unwrap_or_default();
-            // NAME-VERSION-HASH.wasm: the version starts with a digit, unlike `name`-more's.
-            let ours = file.strip_prefix(&prefix).is_some_and(|rest| {
-                rest.ends_with(".wasm") && rest.starts_with(|c: char| c.is_ascii_digit())
-            });
-            if ours && path != wasm {
-                let _ = std::fs::remove_file(path);
+    /// Tells when a module has changed: a fingerprint of names, sizes and times of what it is made
+    /// of, read without opening a file. Where it is the same, so is the module; where it is
+    /// another, [`resolve`](Self::resolve) tells. A module that is not there has one too.
+    pub fn fingerprint(&self, uses: &str) -> u64 {
+        let found = Uses::parse(uses).and_then(|uses| find::find(&self.dirs, &self.base, &uses));
+        match found {
+            Ok(Found::File { wasm, .. }) => sources::fingerprint([wasm]),
+            Ok(Found::Crate { dir, .. }) => {
+                sources::fingerprint(sources::files(&dir).unwrap_or_default())
             }
+            Err(_) => 0,
+        }
+    }
+
+    /// Where builds of the crate in `dir` are kept: with the first of [`dirs`](Self::dirs), or,
+    /// for a crate that is in none of them, in its own `target`.
+    fn cache_for(&self, dir: &Path) -> PathBuf {
+        let within = |folder: &PathBuf| {
+            let (Ok(folder), Ok(dir)) = (folder.canonicalize(), dir.canonicalize()) else {
+                return false;
+            };
+            dir.starts_with(folder)
+        };
+        match self.dirs.iter().any(within) {
+            true => self.cache_dir.clone(),
+            false => dir.join("target/gristmill"),
+        }
+    }
+}
+
+/// Remove builds of the same module from other sources.
+fn forget_others(cache_dir: &Path, name: &str, wasm: &Path) {
+    let Ok(entries) = std::fs::read_dir(cache_dir) else {
+        return;
+    };
+    let prefix = format!("{name}-");
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let file = path
+            .file_name()
+            .and_then(|file| file.to_str())
+            .unwrap_or_default();
+        // NAME-VERSION-HASH.wasm: the version starts with a digit, unlike `name`-more's.
+        let ours = file.strip_prefix(&prefix).is_some_and(|rest| {
+            rest.ends_with(".wasm") && rest.starts_with(|c: char| c.is_ascii_digit())
+        });
+        if ours && path != wasm {
+            let _ = std::fs::remove_file(path);
         }
     }
 }

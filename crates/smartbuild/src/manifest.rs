@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::BuildError;
+use crate::find::closest;
 
 /// A module's description.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -46,12 +47,64 @@ pub struct Param {
 }
 
 impl SmartModuleToml {
+    /// Hold parameters against what the module says it takes. Fluvio's form has no types, and a
+    /// file without `[params]` says nothing: anything goes then.
+    ///
+    /// # Errors
+    /// What is unknown or missing, with the remedy.
+    pub fn check_params<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Result<(), String> {
+        if self.params.is_empty() {
+            return Ok(());
+        }
+        let module = &self.package.name;
+        let known: Vec<String> = self.params.keys().cloned().collect();
+        let unknown = |name: &&str| !self.params.contains_key(*name);
+        if let Some(name) = names.clone().into_iter().find(unknown) {
+            let remedy = match closest(name, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it takes: {}", known.join(", ")),
+            };
+            return Err(format!("{module} has no parameter `{name}`; {remedy}"));
+        }
+        let given = |name: &str| names.clone().into_iter().any(|given| given == name);
+        let missing = |(name, param): &(&String, &Param)| !param.optional && !given(name);
+        if let Some((name, param)) = self.params.iter().find(missing) {
+            let about = match &param.description {
+                Some(text) => format!(": {text}"),
+                None => String::new(),
+            };
+            return Err(format!("{module} needs the parameter `{name}`{about}"));
+        }
+        Ok(())
+    }
+
     /// Read the manifest of a crate in `dir`. A crate without one is described by its
     /// `Cargo.toml`.
     pub(crate) fn of_crate(dir: &Path) -> Result<Self, BuildError> {
         let path = dir.join("SmartModule.toml");
         if path.is_file() {
-            return Self::read(&path);
+            let manifest = Self::read(&path)?;
+            // Both become parts of a file's name.
+            let Package { name, version, .. } = &manifest.package;
+            let fit = |text: &str| {
+                !text.is_empty()
+                    && text
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+'))
+            };
+            return match fit(name) && fit(version) {
+                true => Ok(manifest),
+                false => Err(BuildError::Manifest {
+                    path,
+                    reason: format!(
+                        "name `{name}` and version `{version}` may have letters, digits, `-`, \
+                         `_`, `.` and `+`"
+                    ),
+                }),
+            };
         }
         let path = dir.join("Cargo.toml");
         let cargo: CargoToml = parse(&path)?;

@@ -1,6 +1,7 @@
 //! Everything that a build depends on, as one hash.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -24,24 +25,13 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// The crate in `dir` as it is now.
     pub(crate) fn take(dir: &Path) -> std::io::Result<Self> {
-        let dir = dir.canonicalize()?;
-        let base = workspace_root(&dir).unwrap_or_else(|| dir.clone());
-        let mut files = BTreeSet::new();
-        let mut crates = BTreeSet::new();
-        let mut todo = vec![dir];
-        while let Some(dir) = todo.pop() {
-            if !crates.insert(dir.clone()) {
-                continue;
-            }
-            walk(&dir, &mut files)?;
-            todo.extend(path_dependencies(&dir.join("Cargo.toml"), &base));
-        }
-        files.extend(["Cargo.toml", ".cargo/config.toml"].map(|file| base.join(file)));
         let mut snapshot = Self {
-            base,
+            base: base(dir)?,
             files: BTreeMap::new(),
         };
-        files.into_iter().for_each(|file| snapshot.digest(file));
+        files(dir)?
+            .into_iter()
+            .for_each(|file| snapshot.digest(file));
         snapshot.digest_lock();
         Ok(snapshot)
     }
@@ -80,6 +70,47 @@ impl Snapshot {
             .map(|byte| format!("{byte:02x}"))
             .collect()
     }
+}
+
+/// What paths count from: the crate's workspace, or the crate itself.
+fn base(dir: &Path) -> std::io::Result<PathBuf> {
+    let dir = dir.canonicalize()?;
+    Ok(workspace_root(&dir).unwrap_or(dir))
+}
+
+/// Files that a build of the crate in `dir` depends on, but for `Cargo.lock`.
+pub(crate) fn files(dir: &Path) -> std::io::Result<BTreeSet<PathBuf>> {
+    let base = base(dir)?;
+    let mut files = BTreeSet::new();
+    let mut crates = BTreeSet::new();
+    let mut todo = vec![dir.canonicalize()?];
+    while let Some(dir) = todo.pop() {
+        if !crates.insert(dir.clone()) {
+            continue;
+        }
+        walk(&dir, &mut files)?;
+        // A dependency may be of another workspace, whose dependencies count from its own root.
+        let root = workspace_root(&dir).unwrap_or_else(|| base.clone());
+        todo.extend(path_dependencies(&dir.join("Cargo.toml"), &root));
+        files.insert(root.join("Cargo.toml"));
+    }
+    files.insert(base.join(".cargo/config.toml"));
+    Ok(files)
+}
+
+/// Names, sizes and times of `files` in one number.
+pub(crate) fn fingerprint(files: impl IntoIterator<Item = PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        let metadata = std::fs::metadata(&file).ok();
+        file.hash(&mut hasher);
+        metadata
+            .as_ref()
+            .map(std::fs::Metadata::len)
+            .hash(&mut hasher);
+        metadata.and_then(|m| m.modified().ok()).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// The nearest directory at or above `dir` whose `Cargo.toml` has `[workspace]`.

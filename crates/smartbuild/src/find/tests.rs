@@ -55,7 +55,12 @@ fn dir() -> tempfile::TempDir {
 }
 
 fn look(dir: &Path, uses: &str) -> Result<Found, String> {
-    find(&[dir.to_owned()], &Uses::parse(uses).unwrap()).map_err(|error| error.to_string())
+    find(
+        &[dir.to_owned()],
+        Path::new(""),
+        &Uses::parse(uses).unwrap(),
+    )
+    .map_err(|error| error.to_string())
 }
 
 #[test]
