@@ -39,29 +39,29 @@ impl Live {
     /// A view of `legs` on standard error.
     pub(crate) fn new(legs: &[LegView]) -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let line = || {
-            let bar = multi.add(ProgressBar::new_spinner());
-            bar.set_style(
-                ProgressStyle::with_template("{msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            bar
-        };
-        let stages = legs
-            .iter()
-            .map(|leg| StageLine {
-                leg: leg.clone(),
-                bar: line(),
-                samples: VecDeque::new(),
-                backlog: 0,
-            })
-            .collect();
-        let counts = line();
+        let counts = multi.add(line());
         logging::set_live(Some(multi.clone()));
-        Self {
+        let mut live = Self {
             multi,
-            stages,
+            stages: Vec::new(),
             counts,
+        };
+        live.follow(legs);
+        live
+    }
+
+    /// Have a line for each of `legs`: new ones come, others may now be of another topic.
+    pub(crate) fn follow(&mut self, legs: &[LegView]) {
+        for (index, leg) in legs.iter().enumerate() {
+            match self.stages.get_mut(index) {
+                Some(stage) => stage.leg = leg.clone(),
+                None => self.stages.push(StageLine {
+                    leg: leg.clone(),
+                    bar: self.multi.insert_before(&self.counts, line()),
+                    samples: VecDeque::new(),
+                    backlog: 0,
+                }),
+            }
         }
     }
 
@@ -87,6 +87,14 @@ impl Live {
         self.counts
             .set_message(format!("  {}{more}", shown.join("  ")));
     }
+}
+
+fn line() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(
+        ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    bar
 }
 
 impl Drop for Live {

@@ -35,14 +35,27 @@ pub(crate) fn init(verbose: u8, format: LogFormat) {
     }
 }
 
-/// From now on no log line holds what `redactions` names.
-pub(crate) fn redact(redactions: Redactions) {
-    *REDACTIONS.lock().unwrap_or_else(PoisonError::into_inner) = Some(redactions);
+/// From now on no log line holds what `redactions` names, nor what was named before: a pipeline
+/// may run on with the old ones.
+pub(crate) fn redact(redactions: &Redactions) {
+    let mut known = REDACTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    *known = Some(match &*known {
+        Some(known) => known.and(redactions),
+        None => redactions.clone(),
+    });
 }
 
 /// Where log lines go while there is a live view.
 pub(crate) fn set_live(live: Option<MultiProgress>) {
     *LIVE.lock().unwrap_or_else(PoisonError::into_inner) = live;
+}
+
+/// Write to standard error with the live view, if there is one, out of the way.
+pub(crate) fn beside_live(write: impl FnOnce()) {
+    match &*LIVE.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(live) => live.suspend(write),
+        None => write(),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -80,9 +93,6 @@ impl Drop for Line {
             // A log line that cannot be written has nowhere to be reported to.
             let _ = io::stderr().write_all(text.as_bytes());
         };
-        match &*LIVE.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(live) => live.suspend(write),
-            None => write(),
-        }
+        beside_live(write);
     }
 }

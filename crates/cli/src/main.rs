@@ -9,6 +9,7 @@ mod live;
 mod logging;
 mod output;
 mod project;
+mod reload;
 mod session;
 
 use std::process::ExitCode;

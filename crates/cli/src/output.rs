@@ -10,14 +10,16 @@ use std::io::{self, IsTerminal, Write};
 
 use gristmill_runner::Report;
 
+use crate::logging;
+
 /// An error, with the one prefix that every error has.
 pub(crate) fn error(text: &str) {
-    eprintln!("{}: {text}", paint("31;1", "error"));
+    logging::beside_live(|| eprintln!("{}: {text}", paint("31;1", "error")));
 }
 
 /// Something worth knowing that is not an error.
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    logging::beside_live(|| eprintln!("{text}"));
 }
 
 /// A line of the result. Flushed, so that a pipe's reader sees it at once.

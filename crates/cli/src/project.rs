@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use gristmill_manifest::{Diagnostic, Diagnostics, Manifest, Override, Variables};
-use gristmill_runner::{Backend, LOCAL_DIR, Plan, module_sources, registry};
+use gristmill_manifest::{Diagnostic, Diagnostics, Manifest, Override, Place, Variables};
+use gristmill_runner::{Backend, LOCAL_DIR, Plan, PlanError, module_sources, registry};
 
 use crate::args::{FileArgs, LocalArgs};
 use crate::{UsageError, logging, output};
@@ -43,6 +43,16 @@ pub(crate) fn load(args: &FileArgs) -> anyhow::Result<Project> {
         manifest,
         file: args.file.clone(),
     })
+}
+
+/// [`load`] for a file that was loaded before: its warnings are given, not shown.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn reload(args: &FileArgs) -> anyhow::Result<(Project, Vec<Diagnostic>)> {
+    let (manifest, warnings) = valid(&args.file, check(args)?)?;
+    let file = args.file.clone();
+    Ok((Project { manifest, file }, warnings))
 }
 
 /// Read and validate the file, and leave it to the caller what to say.
@@ -86,6 +96,19 @@ fn validate(file: &Path, bytes: &[u8], set: &[String]) -> anyhow::Result<Checked
 }
 
 fn accept(file: &Path, checked: Checked) -> anyhow::Result<Manifest> {
+    let (manifest, warnings) = valid(file, checked)?;
+    warn(&warnings);
+    Ok(manifest)
+}
+
+/// Show warnings.
+pub(crate) fn warn(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        output::note(warning.render(output::is_live()).trim_end());
+    }
+}
+
+fn valid(file: &Path, checked: Checked) -> anyhow::Result<(Manifest, Vec<Diagnostic>)> {
     let (manifest, warnings) = checked.map_err(|errors| {
         let rendered = errors.render(output::is_live());
         UsageError(format!(
@@ -94,11 +117,8 @@ fn accept(file: &Path, checked: Checked) -> anyhow::Result<Manifest> {
             rendered.trim_end()
         ))
     })?;
-    for warning in warnings {
-        output::note(warning.render(output::is_live()).trim_end());
-    }
-    logging::redact(manifest.redactions().clone());
-    Ok(manifest)
+    logging::redact(manifest.redactions());
+    Ok((manifest, warnings))
 }
 
 impl Project {
@@ -108,11 +128,29 @@ impl Project {
     /// A section that makes no sense, a SmartModule that is missing or does not build.
     pub(crate) fn plan(&self, only: &[String]) -> anyhow::Result<Plan> {
         let sources = module_sources(&self.file);
-        let plan = Plan::new(self.manifest.clone(), only, &sources, &mut |text| {
-            output::note(text)
-        })
-        .map_err(|error| UsageError(format!("{}: {error}", self.file.display())))?;
-        Ok(plan)
+        let manifest = self.manifest.clone();
+        Plan::new(manifest, only, &sources, &mut |text| output::note(text))
+            .map_err(|error| self.wrong(&error))
+    }
+
+    /// The plan that follows `plan` after a change.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub(crate) fn renewed(&self, plan: &Plan) -> anyhow::Result<Plan> {
+        let sources = module_sources(&self.file);
+        let manifest = self.manifest.clone();
+        plan.renewed(manifest, &sources, &mut |text| output::note(text))
+            .map_err(|error| self.wrong(&error))
+    }
+
+    fn wrong(&self, error: &PlanError) -> anyhow::Error {
+        let file = self.file.display();
+        let text = match error.place() {
+            Some(Place { line, column }) => format!("{file}:{line}:{column}: {error}"),
+            None => format!("{file}: {error}"),
+        };
+        UsageError(text).into()
     }
 
     /// The cluster that the file names, or the directory that the command line asks for.

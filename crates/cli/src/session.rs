@@ -1,13 +1,19 @@
 //! A pipeline in the foreground: run, show, end, drain, report. Shared by `up` and `demo`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_runner::{Backend, CountStore, Idle, LegView, Pipeline, Plan, Report};
+use gristmill_manifest::Manifest;
+use gristmill_runner::{
+    Backend, BackendError, CountStore, Idle, LegView, Legs, Pipeline, Plan, Report,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::live::Live;
+use crate::reload::{Current, Reload};
 use crate::{Outcome, output};
 
 /// How often the live view and the end conditions are looked at.
@@ -62,14 +68,23 @@ pub(crate) async fn run(
     plan: Plan,
     backend: Backend,
     ends: Ends,
+    reload: Option<Reload>,
     show: impl FnOnce(&Report) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let name = plan.name.clone();
-    let mut store = CountStore::open(&plan.manifest, &backend)?;
+    let mut store = Store::open((plan.manifest.clone(), backend.clone()))?;
     let mut signals = Signals::new()?;
     let mut pipeline = Pipeline::start(plan, backend);
-    let legs = pipeline.legs().to_vec();
+    let legs = pipeline.legs().clone();
+    let changes = store.changes.clone();
+    let control = pipeline.control();
+    let reloading = async {
+        match reload {
+            Some(reload) => reload.run(control, changes).await,
+            None => std::future::pending().await,
+        }
+    };
 
     let mut outcome = Outcome::Done;
     let mut result = tokio::select! {
@@ -79,6 +94,7 @@ pub(crate) async fn run(
         }
         result = pipeline.ended() => Some(result),
         () = watch(&legs, &mut store, &ends) => None,
+        () = reloading => None,
     };
     if result.is_none() {
         result = tokio::select! {
@@ -97,17 +113,44 @@ pub(crate) async fn run(
             BTreeMap::new()
         }
     };
-    show(&Report::new(&name, &legs, counts, started.elapsed()))?;
+    show(&Report::new(&name, &legs.all(), counts, started.elapsed()))?;
     match result {
         Some(Err(error)) => Err(error.into()),
         _ => Ok(outcome),
     }
 }
 
+/// The counts of what runs, also after a change.
+struct Store {
+    changes: watch::Sender<Current>,
+    seen: watch::Receiver<Current>,
+    counts: CountStore,
+}
+
+impl Store {
+    fn open(current: (Manifest, Backend)) -> Result<Self, BackendError> {
+        let counts = CountStore::open(&current.0, &current.1)?;
+        let (changes, seen) = watch::channel(Arc::new(current));
+        Ok(Self {
+            changes,
+            seen,
+            counts,
+        })
+    }
+
+    async fn counts(&mut self) -> Result<BTreeMap<String, i64>, BackendError> {
+        if self.seen.has_changed().unwrap_or(false) {
+            let current = self.seen.borrow_and_update().clone();
+            self.counts = CountStore::open(&current.0, &current.1)?;
+        }
+        self.counts.counts().await
+    }
+}
+
 /// Show the stages until one of `ends` is met.
-async fn watch(legs: &[LegView], store: &mut CountStore, ends: &Ends) {
+async fn watch(all: &Legs, store: &mut Store, ends: &Ends) {
     let started = Instant::now();
-    let mut live = output::is_live().then(|| Live::new(legs));
+    let mut live = output::is_live().then(|| Live::new(&all.all()));
     let mut idle = ends.until_idle.map(Idle::new);
     let mut counts = BTreeMap::new();
     let mut counts_at = Instant::now();
@@ -115,6 +158,7 @@ async fn watch(legs: &[LegView], store: &mut CountStore, ends: &Ends) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let legs = &all.all();
         if ends
             .run_for
             .is_some_and(|run_for| started.elapsed() >= run_for)
@@ -124,6 +168,7 @@ async fn watch(legs: &[LegView], store: &mut CountStore, ends: &Ends) {
             return;
         }
         if let Some(live) = &mut live {
+            live.follow(legs);
             if counts_at.elapsed() >= COUNTS_EVERY {
                 counts_at = Instant::now();
                 // The view goes on with the last known counts while the store is away.

@@ -10,16 +10,24 @@
 
 mod backend;
 mod browse;
+mod changes;
+mod legs;
+mod look_back;
 mod modules;
 mod pipeline;
 mod plan;
 pub mod registry;
 mod report;
 mod stages;
+mod supervisor;
+mod swap;
 
 pub use backend::{Backend, BackendError, CountStore, LOCAL_DIR};
 pub use browse::{BrowseError, DeadLetter, Visit, browse, dead_letters, replay_dead_letters};
-pub use modules::{ModuleSources, module_sources};
-pub use pipeline::{Idle, LegView, Pipeline, PipelineError};
+pub use changes::{Change, ChangeKind, Changes};
+pub use legs::{LegView, Legs};
+pub use modules::{ModuleSources, compiled_modules_dir, module_sources};
+pub use pipeline::{Control, Idle, Pipeline, PipelineError};
 pub use plan::{Plan, PlanError, Stage, StageConfig};
 pub use report::{Report, StageReport};
+pub use supervisor::ApplyError;

@@ -30,5 +30,14 @@ pub fn module_sources(pipeline_file: &Path) -> ModuleSources {
     dirs.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../smartmodules"));
     dirs.retain(|dir| dir.is_dir());
     dirs.dedup();
-    ModuleSources::new(dirs)
+    let base = start.parent().unwrap_or(Path::new("."));
+    ModuleSources::new(dirs).at(base)
+}
+
+/// Where compiled modules are kept: in the user's cache directory, which only the user can write.
+pub fn compiled_modules_dir() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+    base.is_absolute().then(|| base.join("gristmill"))
 }

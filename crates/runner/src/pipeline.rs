@@ -4,15 +4,15 @@
 //! start ─▶ topics made ─▶ every stage runs ─▶ stop: sources first, sinks once they have caught up
 //! ```
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_flow::{CancellationToken, LegError, LegStats, Status};
-use tokio::task::{JoinHandle, JoinSet};
+use gristmill_flow::{LegError, LegStats, Status};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::plan::{Plan, StageConfig};
-use crate::{Backend, stages};
+use crate::supervisor::{self, Order, Stop, Supervisor};
+use crate::{ApplyError, Backend, Changes, LegView, Legs, Plan};
 
 /// How often a stopping or idling pipeline is looked at. Far below any idle time a user would
 /// give, far above the cost of reading a few counters.
@@ -21,21 +21,6 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long lag must stay 0 after the sources ended until the sinks count as caught up: a reader
 /// learns of a commit with its next fetch.
 const SETTLED: Duration = Duration::from_millis(250);
-
-/// What the outside sees of a stage.
-#[derive(Debug, Clone)]
-pub struct LegView {
-    /// `meta.name`.
-    pub name: String,
-    /// `meta.type`.
-    pub kind: &'static str,
-    /// Whether the stage brings records into its topic (or takes them out of it).
-    pub is_source: bool,
-    /// `meta.topic`.
-    pub topic: String,
-    /// Its counters and state.
-    pub stats: Arc<LegStats>,
-}
 
 /// Why a pipeline ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +47,9 @@ pub enum PipelineError {
 /// Dropping it aborts the stages at once, which loses nothing: positions live with the effects.
 #[derive(Debug)]
 pub struct Pipeline {
-    legs: Vec<LegView>,
-    sources: CancellationToken,
-    sinks: CancellationToken,
+    legs: Legs,
+    stop: Stop,
+    control: Control,
     task: JoinHandle<Result<(), PipelineError>>,
 }
 
@@ -72,35 +57,32 @@ impl Pipeline {
     /// Start every stage of `plan`. Returns at once: waiting for brokers, Redis and streams shows
     /// in the stages' status.
     pub fn start(plan: Plan, backend: Backend) -> Self {
-        let legs: Vec<LegView> = plan
-            .stages
-            .iter()
-            .map(|stage| LegView {
-                name: stage.name.clone(),
-                kind: stage.kind(),
-                is_source: matches!(stage.config, StageConfig::Sse(_)),
-                topic: stage.topic.clone(),
-                stats: Arc::default(),
-            })
-            .collect();
-        let sources = CancellationToken::new();
-        let sinks = CancellationToken::new();
-        let stop = Stop {
-            sources: sources.clone(),
-            sinks: sinks.clone(),
-        };
-        let task = tokio::spawn(run(plan, backend, legs.clone(), stop));
+        let legs = Legs::of(&plan.stages);
+        let stop = Stop::default();
+        let (orders, received) = mpsc::channel(1);
+        let supervisor = Supervisor::new(plan, backend, legs.clone(), stop.clone());
+        let views = legs.clone();
+        let task = tokio::spawn(async move {
+            let result = supervisor.run(received).await;
+            supervisor::settle(&views);
+            result
+        });
         Self {
             legs,
-            sources,
-            sinks,
+            stop,
+            control: Control { orders },
             task,
         }
     }
 
     /// The stages, in the manifest's order.
-    pub fn legs(&self) -> &[LegView] {
+    pub fn legs(&self) -> &Legs {
         &self.legs
+    }
+
+    /// Changes what runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Wait until a stage fails or all have ended.
@@ -120,11 +102,11 @@ impl Pipeline {
     /// # Errors
     /// As [`ended`](Self::ended).
     pub async fn stop(&mut self, drain_deadline: Duration) -> Result<(), PipelineError> {
-        self.sources.cancel();
+        self.stop.sources.cancel();
         let deadline = Instant::now() + drain_deadline;
         let mut settled: Option<Instant> = None;
         while Instant::now() < deadline && !self.task.is_finished() {
-            let caught_up = self.legs.iter().all(|leg| {
+            let caught_up = self.legs.all().iter().all(|leg| {
                 if leg.is_source {
                     is_over(&leg.stats)
                 } else {
@@ -139,8 +121,35 @@ impl Pipeline {
             }
             tokio::time::sleep(POLL).await;
         }
-        self.sinks.cancel();
+        self.stop.sinks.cancel();
         self.ended().await
+    }
+}
+
+/// Changes what a pipeline runs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Control {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Control {
+    /// Go over to `plan`, without loss: other transforms are put in between two batches, any other
+    /// change of a stage restarts that stage at its stored position, all other stages run on.
+    /// `backend` is the cluster if that is another one now; every stage restarts then. Returns
+    /// once everything is under way; how it goes on shows in the stages' status.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]; everything runs on as it was.
+    pub async fn apply(&self, plan: Plan, backend: Option<Backend>) -> Result<Changes, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order {
+            plan,
+            backend,
+            reply,
+        };
+        let sent = self.orders.send(order).await;
+        sent.map_err(|_| ApplyError::Ending)?;
+        answer.await.map_err(|_| ApplyError::Ending)?
     }
 }
 
@@ -208,79 +217,4 @@ fn is_over(stats: &LegStats) -> bool {
 fn has_caught_up(stats: &LegStats) -> bool {
     let lag = stats.lag();
     is_over(stats) || (!lag.is_empty() && lag.values().all(|records| *records == 0))
-}
-
-/// The two halves of a pipeline that stop one after the other.
-#[derive(Clone)]
-struct Stop {
-    sources: CancellationToken,
-    sinks: CancellationToken,
-}
-
-impl Stop {
-    fn now(&self) {
-        self.sources.cancel();
-        self.sinks.cancel();
-    }
-}
-
-async fn run(
-    plan: Plan,
-    backend: Backend,
-    legs: Vec<LegView>,
-    stop: Stop,
-) -> Result<(), PipelineError> {
-    let result = run_stages(&plan, &backend, &legs, &stop).await;
-    for leg in legs {
-        if !is_over(&leg.stats) {
-            leg.stats.set_status(Status::Ended);
-        }
-    }
-    result
-}
-
-async fn run_stages(
-    plan: &Plan,
-    backend: &Backend,
-    legs: &[LegView],
-    stop: &Stop,
-) -> Result<(), PipelineError> {
-    let prepared = tokio::select! {
-        biased;
-        () = stop.sources.cancelled() => return Ok(()),
-        prepared = stages::prepare(plan, backend, legs) => prepared,
-    };
-    prepared.map_err(PipelineError::Topics)?;
-
-    let mut tasks = JoinSet::new();
-    for (stage, leg) in plan.stages.iter().cloned().zip(legs) {
-        let token = if leg.is_source {
-            &stop.sources
-        } else {
-            &stop.sinks
-        }
-        .clone();
-        let (backend, stats) = (backend.clone(), leg.stats.clone());
-        let pipeline = plan.name.clone();
-        tasks.spawn(async move {
-            let name = stage.name.clone();
-            (
-                name,
-                stages::run(&pipeline, stage, backend, stats, token).await,
-            )
-        });
-    }
-    let mut first = Ok(());
-    while let Some(joined) = tasks.join_next().await {
-        let result = match joined {
-            Ok((_, Ok(()))) => continue,
-            Ok((stage, Err(error))) => Err(PipelineError::Stage { stage, error }),
-            Err(error) => Err(PipelineError::Panicked(error.to_string())),
-        };
-        if first.is_ok() {
-            first = result;
-        }
-        stop.now();
-    }
-    first
 }

@@ -1,13 +1,13 @@
 //! A manifest with everything made that can fail before a broker is asked: typed connector
 //! configs, built and compiled SmartModules.
 
-use std::path::PathBuf;
-
 use gristmill_flow::{Connector, NoTail};
-use gristmill_manifest::{Connector as ConnectorEntry, Manifest};
+use gristmill_manifest::{Connector as ConnectorEntry, Manifest, Place};
 use gristmill_redis_sink::RedisSink;
 use gristmill_smartbuild::{BuildError, Sources};
 use gristmill_smartengine::{Chain, Engine, EngineError, EngineOptions, Limits, Lookback, Step};
+
+use crate::compiled_modules_dir;
 
 /// The source as a connector; what it does not depend on is the topic it looks back into.
 pub(crate) type SseSource = gristmill_sse_source::SseSource<NoTail>;
@@ -21,6 +21,9 @@ pub struct Plan {
     pub manifest: Manifest,
     /// The stages, in the manifest's order.
     pub stages: Vec<Stage>,
+    /// The stages that it was asked to keep; empty for all.
+    only: Vec<String>,
+    engine: Engine,
 }
 
 /// One connector of the pipeline with its typed config.
@@ -55,6 +58,8 @@ pub enum PlanError {
     Config {
         /// `meta.name`.
         connector: String,
+        /// Where the connector is in the file.
+        place: Place,
         /// What is wrong, naming the key.
         reason: String,
     },
@@ -71,6 +76,8 @@ pub enum PlanError {
     Module {
         /// `meta.name`.
         connector: String,
+        /// Where the transform is in the file.
+        place: Place,
         /// What is wrong.
         #[source]
         error: BuildError,
@@ -78,15 +85,40 @@ pub enum PlanError {
     /// SmartModules cannot run on this machine.
     #[error("SmartModules cannot run here: {0}")]
     Sandbox(#[source] EngineError),
+    /// `with` is not what the module's `SmartModule.toml` says it takes.
+    #[error("{connector}: transforms: {reason}")]
+    Params {
+        /// `meta.name`.
+        connector: String,
+        /// Where the transform is in the file.
+        place: Place,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
     /// A SmartModule cannot be loaded, or refuses its parameters.
     #[error("{connector}: transforms: {error}")]
     Engine {
         /// `meta.name`.
         connector: String,
+        /// Where the transform is in the file.
+        place: Place,
         /// What is wrong.
         #[source]
         error: EngineError,
     },
+}
+
+impl PlanError {
+    /// Where in the file it is, if it is in the file.
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Config { place, .. }
+            | Self::Module { place, .. }
+            | Self::Params { place, .. }
+            | Self::Engine { place, .. } => Some(*place),
+            Self::NoSuchStage { .. } | Self::Sandbox(_) => None,
+        }
+    }
 }
 
 impl Plan {
@@ -96,6 +128,34 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong; see [`PlanError`].
     pub fn new(
+        manifest: Manifest,
+        only: &[String],
+        sources: &Sources,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, PlanError> {
+        let options = EngineOptions {
+            cache_dir: compiled_modules_dir(),
+        };
+        let engine = Engine::new(options).map_err(PlanError::Sandbox)?;
+        Self::with(engine, manifest, only, sources, progress)
+    }
+
+    /// The plan of a changed `manifest`, or of changed SmartModules: the same stages are kept, and
+    /// the same engine runs the modules.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn renewed(
+        &self,
+        manifest: Manifest,
+        sources: &Sources,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, PlanError> {
+        Self::with(self.engine.clone(), manifest, &self.only, sources, progress)
+    }
+
+    fn with(
+        engine: Engine,
         manifest: Manifest,
         only: &[String],
         sources: &Sources,
@@ -118,11 +178,6 @@ impl Plan {
                 });
             }
         }
-        let options = EngineOptions {
-            cache_dir: cache_dir(),
-            ..EngineOptions::default()
-        };
-        let engine = Engine::new(options).map_err(PlanError::Sandbox)?;
         let mut stages = Vec::new();
         for entry in &manifest.connectors {
             if only.is_empty() || only.contains(&entry.name) {
@@ -133,11 +188,18 @@ impl Plan {
             name: manifest.name.clone(),
             manifest,
             stages,
+            only: only.to_vec(),
+            engine,
         })
     }
 }
 
 impl Stage {
+    /// Whether it brings records into its topic.
+    pub fn is_source(&self) -> bool {
+        matches!(self.config, StageConfig::Sse(_))
+    }
+
     /// `meta.type`.
     pub fn kind(&self) -> &'static str {
         match self.config {
@@ -159,6 +221,7 @@ fn stage(
         other => {
             return Err(PlanError::Config {
                 connector: entry.name.clone(),
+                place: entry.span,
                 reason: format!("no connector of type `{other}` in this build"),
             });
         }
@@ -177,34 +240,46 @@ fn stage(
 pub(crate) fn config<C: Connector>(entry: &ConnectorEntry) -> Result<C::Config, PlanError> {
     entry.section.parse().map_err(|error| PlanError::Config {
         connector: entry.name.clone(),
+        place: entry.span,
         reason: error.to_string(),
     })
 }
 
-/// Build and load the connector's transforms, and try their parameters: a module that refuses them
-/// is a mistake in the file, not in a record.
+/// Build and load the connector's transforms, and try their parameters.
 fn steps(
     entry: &ConnectorEntry,
     engine: &Engine,
     sources: &Sources,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<Step>, PlanError> {
-    let engine_error = |error: EngineError| PlanError::Engine {
+    let mut steps = Vec::new();
+    let engine_error = |place, error| PlanError::Engine {
         connector: entry.name.clone(),
+        place,
         error,
     };
-    let mut steps = Vec::new();
     for transform in &entry.transforms {
+        let place = transform.span;
         let built = sources
             .resolve(&transform.uses, progress)
             .map_err(|error| PlanError::Module {
                 connector: entry.name.clone(),
+                place,
                 error,
             })?;
-        steps.push(Step {
+        if let Some(described) = &built.manifest {
+            described
+                .check_params(transform.with.keys().map(String::as_str))
+                .map_err(|reason| PlanError::Params {
+                    connector: entry.name.clone(),
+                    place,
+                    reason,
+                })?;
+        }
+        let step = Step {
             module: engine
                 .load(&built.name, &built.wasm)
-                .map_err(engine_error)?,
+                .map_err(|error| engine_error(place, error))?,
             params: transform
                 .with
                 .iter()
@@ -215,10 +290,10 @@ fn steps(
                 age: lookback.age,
             }),
             limits: limits(&transform.limits),
-        });
-    }
-    if !steps.is_empty() {
-        Chain::new(steps.clone()).map_err(engine_error)?;
+        };
+        // A module that refuses its parameters is a mistake in the file, not in a record.
+        Chain::new(vec![step.clone()]).map_err(|error| engine_error(place, error))?;
+        steps.push(step);
     }
     Ok(steps)
 }
@@ -237,12 +312,4 @@ fn limits(asked: &gristmill_manifest::Limits) -> Limits {
         memory_bytes: bytes(asked.memory, default.memory_bytes),
         output_bytes: bytes(asked.output, default.output_bytes),
     }
-}
-
-/// Compiled modules are kept in the user's cache directory, which only the user can write.
-fn cache_dir() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
-    base.is_absolute().then(|| base.join("gristmill"))
 }

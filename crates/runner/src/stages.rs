@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use gristmill_counter::KeyTemplate;
 use gristmill_flow::{
-    CancellationToken, DeadLetters, Identity, LaneDeadLetters, Leg, LegError, LegStats,
-    NoDeadLetters, Sink, SinkError, Source, SourceError, Status, TopicTail, Transform,
+    CancellationToken, DeadLetters, LaneDeadLetters, Leg, LegError, LegStats, NoDeadLetters, Sink,
+    SinkError, Source, SourceError, Status, TopicTail,
 };
 use gristmill_kafka_topic::{
     Compression, Delivery, KafkaConfig, KafkaTail, Oversize, ReaderConfig, TopicReader, TopicSpec,
@@ -17,7 +17,9 @@ use gristmill_redis_sink::RedisSink;
 use gristmill_smartengine::Chain;
 use gristmill_sse_source::SseSource;
 
+use crate::look_back::{LookingBack, Past, Topic};
 use crate::plan::{Plan, Stage, StageConfig};
+use crate::swap::{Slot, Swap};
 use crate::{Backend, LegView};
 
 /// The topic that takes what a step refused.
@@ -108,10 +110,17 @@ pub(crate) async fn run(
     backend: Backend,
     stats: Arc<LegStats>,
     stop: CancellationToken,
+    slot: Slot,
 ) -> Result<(), LegError> {
+    let run = Run {
+        stage: &stage,
+        stats: &stats,
+        stop: &stop,
+        slot,
+    };
     let result = match backend {
-        Backend::Kafka(kafka) => kafka_stage(pipeline, &stage, kafka, &stats, &stop).await,
-        Backend::Local(log) => local_stage(pipeline, &stage, log, &stats, &stop).await,
+        Backend::Kafka(kafka) => kafka_stage(pipeline, run, kafka).await,
+        Backend::Local(log) => local_stage(pipeline, run, log).await,
     };
     if let Err(error) = &result {
         stats.set_status(Status::Failed(error.to_string()));
@@ -119,13 +128,16 @@ pub(crate) async fn run(
     result
 }
 
-async fn kafka_stage(
-    pipeline: &str,
-    stage: &Stage,
-    kafka: KafkaConfig,
-    stats: &Arc<LegStats>,
-    stop: &CancellationToken,
-) -> Result<(), LegError> {
+/// What every kind of stage is run with.
+struct Run<'a> {
+    stage: &'a Stage,
+    stats: &'a Arc<LegStats>,
+    stop: &'a CancellationToken,
+    slot: Slot,
+}
+
+async fn kafka_stage(pipeline: &str, run: Run<'_>, kafka: KafkaConfig) -> Result<(), LegError> {
+    let Run { stage, stats, .. } = run;
     let writer = |topic: &str, id: String, dead_letters: Option<String>| WriterConfig {
         kafka: kafka.clone(),
         topic: topic.to_owned(),
@@ -147,7 +159,7 @@ async fn kafka_stage(
             let config = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)));
             let sink =
                 TopicWriter::open(config).map_err(|error| LegError::Sink(error.to_string()))?;
-            run_leg(stage, source, sink, NoDeadLetters, stats, stop).await
+            run_leg(run, source, sink, NoDeadLetters, Past::default()).await
         }
         StageConfig::Redis(config) => {
             let sink = RedisSink::new(pipeline, &stage.name, config.clone(), stats.clone())
@@ -173,18 +185,16 @@ async fn kafka_stage(
             };
             let source =
                 TopicReader::open(reader).map_err(|error| LegError::Source(error.to_string()))?;
-            run_leg(stage, source, sink, dead_letters, stats, stop).await
+            let past = Past::default();
+            let topic = Topic::Kafka(kafka.clone());
+            let source = LookingBack::new(source, topic, &stage.steps, past.clone());
+            run_leg(run, source, sink, dead_letters, past).await
         }
     }
 }
 
-async fn local_stage(
-    pipeline: &str,
-    stage: &Stage,
-    log: LocalLog,
-    stats: &Arc<LegStats>,
-    stop: &CancellationToken,
-) -> Result<(), LegError> {
+async fn local_stage(pipeline: &str, run: Run<'_>, log: LocalLog) -> Result<(), LegError> {
+    let Run { stage, stats, .. } = run;
     let writer = |topic: &str, id: String, dead_letter_topic: Option<String>| {
         let config = gristmill_local_topic::WriterConfig {
             topic: topic.to_owned(),
@@ -204,7 +214,7 @@ async fn local_stage(
             let id = format!("{pipeline}.{}", stage.name);
             let sink = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)))
                 .map_err(|error| LegError::Sink(error.to_string()))?;
-            run_leg(stage, source, sink, NoDeadLetters, stats, stop).await
+            run_leg(run, source, sink, NoDeadLetters, Past::default()).await
         }
         StageConfig::Redis(config) => {
             let template = KeyTemplate::parse(&config.count)
@@ -225,7 +235,10 @@ async fn local_stage(
             };
             let source = LocalReader::new(log.clone(), reader)
                 .map_err(|error| LegError::Source(error.to_string()))?;
-            run_leg(stage, source, sink, dead_letters, stats, stop).await
+            let past = Past::default();
+            let topic = Topic::Local(log.clone());
+            let source = LookingBack::new(source, topic, &stage.steps, past.clone());
+            run_leg(run, source, sink, dead_letters, past).await
         }
     }
 }
@@ -257,40 +270,24 @@ fn sse<T: TopicTail>(
 }
 
 async fn run_leg<S: Source, K: Sink, D: DeadLetters>(
-    stage: &Stage,
+    run: Run<'_>,
     source: S,
     sink: K,
     dead_letters: D,
-    stats: &Arc<LegStats>,
-    stop: &CancellationToken,
+    past: Past,
 ) -> Result<(), LegError> {
-    if stage.steps.is_empty() {
-        leg(stage, source, Identity, sink, dead_letters, stats)
-            .run(stop)
-            .await
-    } else {
-        let chain =
-            Chain::new(stage.steps.clone()).map_err(|error| LegError::Source(error.to_string()))?;
-        leg(stage, source, chain, sink, dead_letters, stats)
-            .run(stop)
-            .await
-    }
-}
-
-fn leg<S: Source, T: Transform, K: Sink, D: DeadLetters>(
-    stage: &Stage,
-    source: S,
-    transform: T,
-    sink: K,
-    dead_letters: D,
-    stats: &Arc<LegStats>,
-) -> Leg<S, T, K, D> {
-    Leg {
+    let Run {
+        stage, stats, stop, ..
+    } = run;
+    let chain =
+        Chain::new(stage.steps.clone()).map_err(|error| LegError::Source(error.to_string()))?;
+    let mut leg = Leg {
         name: stage.name.clone(),
         source,
-        transform,
+        transform: Swap::new(&stage.name, chain, run.slot, past),
         sink,
         dead_letters,
         stats: stats.clone(),
-    }
+    };
+    leg.run(stop).await
 }

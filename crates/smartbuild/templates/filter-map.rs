@@ -23,7 +23,7 @@ fn filter_map<'a>(record: Record<'a>) -> Result<Option<(Option<&'a [u8]>, Cow<'a
 
 fn field<'a>(path: &json::Path, document: &'a [u8]) -> Result<Option<Cow<'a, str>>> {
     match path.find(document)? {
-        Some(value) => value.text(),
+        Some(value) => Ok(value.text()?),
         None => Ok(None),
     }
 }

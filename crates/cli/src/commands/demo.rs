@@ -105,7 +105,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
         drain: args.end.drain,
     };
     let generated = args.events.map(|events| Generated::of(&generator, events));
-    let outcome = session::run(plan, backend, ends, |report| {
+    let outcome = session::run(plan, backend, ends, None, |report| {
         let text = if args.end.json {
             serde_json::to_string(&DemoReport { report, generated })?
         } else {

@@ -3,6 +3,7 @@
 use gristmill_runner::Report;
 
 use crate::args::UpArgs;
+use crate::reload::Reload;
 use crate::session::{self, Ends};
 use crate::{Outcome, output, project};
 
@@ -16,7 +17,13 @@ pub(super) async fn run(args: UpArgs) -> anyhow::Result<Outcome> {
         when: None,
         drain: args.end.drain,
     };
-    session::run(plan, backend, ends, |report| show(report, args.end.json)).await
+    let reload = args
+        .reload
+        .then(|| Reload::new(&args.file, &args.local, &plan));
+    session::run(plan, backend, ends, reload, |report| {
+        show(report, args.end.json)
+    })
+    .await
 }
 
 fn show(report: &Report, json: bool) -> anyhow::Result<()> {

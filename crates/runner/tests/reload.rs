@@ -1,0 +1,330 @@
+//! Changes of a running pipeline: embedded topics, a real SSE server, real WASM. Whatever changes,
+//! every event is counted once.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gristmill_flow::{LegStats, Status};
+use gristmill_manifest::{Manifest, NoVariables};
+use gristmill_replay::{GeneratorOptions, Server, ServerOptions, Source};
+use gristmill_runner::{
+    ApplyError, Backend, ChangeKind, Changes, CountStore, LegView, Pipeline, Plan, PlanError,
+    module_sources, registry,
+};
+use tokio::time::Instant;
+
+const EVENTS: u64 = 12_000;
+/// Slow enough for every change to fall into the flow.
+const RATE: f64 = 1_500.0;
+/// Far beyond what any step takes, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const PIPELINE: &str = "apiVersion: 0.1.0
+meta: {name: wikipedia, version: 0.1.0}
+topics:
+  edits: {partitions: 3}
+connectors:
+  - meta: {name: stream, type: sse-source, version: 0.1.0, topic: edits}
+    sse:
+      url: URL
+      user-agent: test/0.1
+      key: /id
+      dedupe: {id: /meta/id, window: 2m}
+  - meta:
+      name: counts
+      type: redis-sink
+      version: 0.1.0
+      topic: edits
+      consumer: {id: group}
+    transforms:
+      - uses: mark
+    redis: {url: redis://127.0.0.1:6379/0, count: \"{value}\"}
+";
+
+/// A pipeline's folder, and what runs of it.
+struct Bed {
+    dir: tempfile::TempDir,
+    url: String,
+    server: Server,
+    backend: Backend,
+    pipeline: Pipeline,
+    plan: Plan,
+}
+
+impl Bed {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Source::Generate {
+            options: GeneratorOptions::default(),
+            events: Some(EVENTS),
+        };
+        let server = Server::start(ServerOptions {
+            rate: Some(RATE),
+            ..ServerOptions::new(source)
+        })
+        .await
+        .unwrap();
+        let url = server.url();
+        std::fs::create_dir(dir.path().join("smartmodules")).unwrap();
+        put_module(dir.path(), '1');
+        let manifest = manifest(PIPELINE, &url);
+        let file = dir.path().join("pipeline.yaml");
+        let plan = Plan::new(manifest, &[], &module_sources(&file), &mut |_| {}).unwrap();
+        let backend = Backend::local(&dir.path().join("data")).unwrap();
+        let pipeline = Pipeline::start(plan.clone(), backend.clone());
+        Self {
+            dir,
+            url,
+            server,
+            backend,
+            pipeline,
+            plan,
+        }
+    }
+
+    /// The plan of `text`, with the modules as they are now.
+    fn renewed(&self, text: &str) -> Result<Plan, PlanError> {
+        let file: PathBuf = self.dir.path().join("pipeline.yaml");
+        let manifest = manifest(text, &self.url);
+        self.plan
+            .renewed(manifest, &module_sources(&file), &mut |_| {})
+    }
+
+    /// Go over to `text`.
+    async fn apply(&mut self, text: &str) -> Changes {
+        let plan = self.renewed(text).unwrap();
+        let changes = self.pipeline.control().apply(plan.clone(), None).await;
+        self.plan = plan;
+        changes.unwrap()
+    }
+
+    async fn counts(&self) -> BTreeMap<String, i64> {
+        let mut store = CountStore::open(&self.plan.manifest, &self.backend).unwrap();
+        store.counts().await.unwrap()
+    }
+
+    /// Wait until `key` was counted more than `more` times.
+    async fn count(&self, key: &str, more: i64) {
+        self.wait(&format!("{key} beyond {more}"), || async {
+            self.counts().await.get(key).is_some_and(|n| *n > more)
+        })
+        .await;
+    }
+
+    async fn wait<F: Future<Output = bool>>(&self, what: &str, done: impl Fn() -> F) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done().await {
+            let (counts, legs) = (self.counts().await, self.pipeline.legs().all());
+            assert!(Instant::now() < deadline, "{what}: {counts:?} {legs:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn leg(&self, name: &str) -> LegView {
+        let legs = self.pipeline.legs().all();
+        legs.into_iter().find(|leg| leg.name == name).unwrap()
+    }
+
+    /// Wait until every event went all the way, and stop.
+    async fn finish(mut self) -> BTreeMap<String, i64> {
+        let all = || async { self.counts().await.values().sum::<i64>() >= EVENTS as i64 };
+        self.wait("all events", all).await;
+        // An event too many would come now.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let counts = self.counts().await;
+        self.pipeline.stop(Duration::from_secs(10)).await.unwrap();
+        self.server.stop().await;
+        counts
+    }
+}
+
+fn manifest(text: &str, url: &str) -> Manifest {
+    let text = text.replace("URL", url);
+    let specs = registry::specs();
+    let loaded = Manifest::load_bytes("pipeline.yaml", text.as_bytes(), &specs, &[], &NoVariables);
+    loaded
+        .unwrap_or_else(|errors| panic!("{}", errors.render(false)))
+        .0
+}
+
+/// A module that makes `mark` of every value.
+fn put_module(dir: &Path, mark: char) {
+    put(dir, &format!("(i32.const {})", mark as u32), "");
+}
+
+/// A module that makes of every value how many records it was shown by `look_back`, as a digit.
+fn put_looking_module(dir: &Path) {
+    // Of a call's input, the last byte of the number of records is the sixteenth.
+    let look_back = r#"
+      (global $shown (mut i32) (i32.const 48))
+      (func (export "look_back") (param $in i32) (param i32 i32) (result i32)
+        (global.set $shown (i32.add (global.get $shown) (i32.load8_u offset=15 (local.get $in))))
+        (i32.const 0))"#;
+    put(dir, "(global.get $shown)", look_back);
+}
+
+fn put(dir: &Path, mark: &str, functions: &str) {
+    let text =
+        include_str!("../../smartengine/tests/guests/mark.wat").replace("(i32.const MARK)", mark);
+    let text = text.trim_end().strip_suffix(')').unwrap();
+    let wasm = wat::parse_str(format!("{text}{functions})")).unwrap();
+    std::fs::write(dir.join("smartmodules/mark.wasm"), wasm).unwrap();
+}
+
+fn kinds(changes: &Changes) -> Vec<(&str, &ChangeKind)> {
+    let stages = changes.stages.iter();
+    stages
+        .map(|change| (change.stage.as_str(), &change.kind))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_is_counted_once_whatever_changes() {
+    let mut bed = Bed::start().await;
+    bed.count("1", 300).await;
+
+    // Nothing is different, whatever was written.
+    put_module(bed.dir.path(), '1');
+    assert_eq!(bed.apply(PIPELINE).await, Changes::default());
+
+    // Another build of the module, between two batches.
+    put_module(bed.dir.path(), '2');
+    let changes = bed.apply(PIPELINE).await;
+    assert_eq!(kinds(&changes), [("counts", &ChangeKind::Swap)]);
+    bed.count("2", 300).await;
+
+    // One that is no module: no plan, and nothing happens.
+    let module = bed.dir.path().join("smartmodules/mark.wasm");
+    std::fs::write(&module, b"\0asm\x01\0\0\0 and nonsense").unwrap();
+    let error = bed.renewed(PIPELINE).unwrap_err();
+    assert!(
+        error.to_string().contains("not a valid WASM module"),
+        "{error}"
+    );
+    assert_eq!(error.place().map(|place| place.line), Some(19));
+    put_module(bed.dir.path(), '2');
+
+    // No transforms at all, then again.
+    let text = PIPELINE
+        .replace("    transforms:\n      - uses: mark\n", "")
+        .replace("{value}", "plain");
+    let changes = bed.apply(&text).await;
+    let restart = ChangeKind::Restart(vec!["redis"]);
+    assert_eq!(kinds(&changes), [("counts", &restart)]);
+    assert!(changes.notes[0].contains("`count` is another"), "{changes}");
+    bed.count("plain", 300).await;
+
+    // Another group and another key: the sink starts at its stored position.
+    put_module(bed.dir.path(), '3');
+    let text = PIPELINE.replace("id: group", "id: other");
+    let changes = bed.apply(&text).await;
+    let restart = ChangeKind::Restart(vec!["consumer", "redis"]);
+    assert_eq!(kinds(&changes), [("counts", &restart)]);
+    assert!(
+        changes.notes[0].contains("group `group` is now `other`"),
+        "{changes}"
+    );
+    bed.count("3", 300).await;
+
+    // The source starts anew in mid-stream; the sink runs on.
+    let text = text.replace("key: /id", "key: /meta/id");
+    let changes = bed.apply(&text).await;
+    assert_eq!(
+        kinds(&changes),
+        [("stream", &ChangeKind::Restart(vec!["sse"]))]
+    );
+    let before = bed.counts().await["3"];
+    bed.count("3", before + 300).await;
+
+    // Two changes at once, while the first is still under way.
+    put_module(bed.dir.path(), '4');
+    let again = text.replace("key: /meta/id", "key: /id");
+    bed.apply(&again.replace("window: 2m", "window: 3m")).await;
+    put_module(bed.dir.path(), '5');
+    bed.apply(&again).await;
+    bed.count("5", 100).await;
+
+    let counts = bed.finish().await;
+    assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stages_come_and_go() {
+    let mut bed = Bed::start().await;
+    bed.count("1", 200).await;
+    // `counts` is renamed: its successor starts at the beginning, and counts every event.
+    let text = PIPELINE
+        .replace("name: counts", "name: others")
+        .replace("{value}", "o{value}");
+    let changes = bed.apply(&text).await;
+    let expect = [
+        ("others", &ChangeKind::Start),
+        ("counts", &ChangeKind::Stop),
+    ];
+    assert_eq!(kinds(&changes), expect);
+    assert!(
+        changes.notes[0].contains("others is new and counts is gone"),
+        "{changes}"
+    );
+    bed.count("o1", 200).await;
+    let gone = bed.leg("counts").stats;
+    bed.wait("the old stage's end", || async {
+        gone.status() == Status::Ended
+    })
+    .await;
+    let read = LegStats::get(&gone.records_in);
+    let counts = bed.finish().await;
+    assert_eq!(counts, [("o1".to_owned(), EVENTS as i64)].into());
+    assert_eq!(LegStats::get(&gone.records_in), read, "it reads no more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_work_leaves_all_as_it_was() {
+    let mut bed = Bed::start().await;
+    bed.count("1", 200).await;
+
+    // Another pipeline is not a change of this one.
+    let plan = bed
+        .renewed(&PIPELINE.replace("name: wikipedia", "name: other"))
+        .unwrap();
+    let error = bed.pipeline.control().apply(plan, None).await.unwrap_err();
+    assert!(matches!(error, ApplyError::Renamed { .. }), "{error}");
+
+    // Valid as a file, and still nothing that a sink can start with.
+    let plan = bed
+        .renewed(&PIPELINE.replace("{value}", "{valeu}"))
+        .unwrap();
+    let changes = bed.pipeline.control().apply(plan, None).await.unwrap();
+    assert_eq!(
+        kinds(&changes),
+        [("counts", &ChangeKind::Restart(vec!["redis"]))]
+    );
+    let before = bed.counts().await["1"];
+    bed.count("1", before + 200).await;
+
+    // What went back is known: mending the file is a change like any other.
+    put_module(bed.dir.path(), '2');
+    let changes = bed.apply(PIPELINE).await;
+    assert_eq!(kinds(&changes), [("counts", &ChangeKind::Swap)]);
+
+    let counts = bed.finish().await;
+    assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
+    assert!(counts["2"] > 0, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn modules_look_back_in_the_topic_when_a_stage_starts() {
+    let mut bed = Bed::start().await;
+    bed.count("1", 100).await;
+    put_looking_module(bed.dir.path());
+    let text = PIPELINE.replace("uses: mark", "uses: mark\n        lookback: {last: 5}");
+    let changes = bed.apply(&text).await;
+    let restart = ChangeKind::Restart(vec!["lookback"]);
+    assert_eq!(kinds(&changes), [("counts", &restart)]);
+    bed.count("5", 100).await;
+    let counts = bed.finish().await;
+    assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
+}
