@@ -194,10 +194,6 @@ fn a_new_module_of_every_kind_builds_and_passes_its_tests_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../smartmodule");
-    if !sdk.is_dir() {
-        eprintln!("skipped: the guest SDK is not in this tree");
-        return;
-    }
     for (kind, args, expect) in [
         (
             "filter",

@@ -1,5 +1,5 @@
 //! A stock guest, which never frees its outputs, over many records: memory stays flat, what it
-//! carries stays exact. `examples/soak.rs` is the same over ten million.
+//! carries stays exact. `benches/soak.rs` does ten million.
 
 #![allow(clippy::unwrap_used)]
 
