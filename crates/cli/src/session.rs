@@ -21,6 +21,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often the live view asks the store for the counts.
 const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
+/// Whether a run is to end, by what its stages say.
+pub(crate) type When = Box<dyn Fn(&[LegView]) -> bool>;
+
 /// When a run ends by itself.
 pub(crate) struct Ends {
     /// After this long.
@@ -28,7 +31,7 @@ pub(crate) struct Ends {
     /// Once nothing has moved for this long.
     pub(crate) until_idle: Option<Duration>,
     /// Once this is true of the stages.
-    pub(crate) when: Option<Box<dyn Fn(&[LegView]) -> bool>>,
+    pub(crate) when: Option<When>,
     /// How long the sinks may then take to catch up.
     pub(crate) drain: Duration,
 }

@@ -45,7 +45,7 @@ pub struct Stage {
 #[derive(Debug, Clone)]
 pub enum StageConfig {
     /// `sse-source`.
-    Sse(<SseSource as Connector>::Config),
+    Sse(Box<<SseSource as Connector>::Config>),
     /// `redis-sink`.
     Redis(<RedisSink as Connector>::Config),
 }
@@ -80,7 +80,7 @@ pub enum PlanError {
         place: Place,
         /// What is wrong.
         #[source]
-        error: BuildError,
+        error: Box<BuildError>,
     },
     /// SmartModules cannot run on this machine.
     #[error("SmartModules cannot run here: {0}")]
@@ -104,7 +104,7 @@ pub enum PlanError {
         place: Place,
         /// What is wrong.
         #[source]
-        error: EngineError,
+        error: Box<EngineError>,
     },
 }
 
@@ -216,7 +216,7 @@ fn stage(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Stage, PlanError> {
     let config = match entry.kind.as_str() {
-        SseSource::TYPE => StageConfig::Sse(config::<SseSource>(entry)?),
+        SseSource::TYPE => StageConfig::Sse(Box::new(config::<SseSource>(entry)?)),
         RedisSink::TYPE => StageConfig::Redis(config::<RedisSink>(entry)?),
         other => {
             return Err(PlanError::Config {
@@ -256,7 +256,7 @@ fn steps(
     let engine_error = |place, error| PlanError::Engine {
         connector: entry.name.clone(),
         place,
-        error,
+        error: Box::new(error),
     };
     for transform in &entry.transforms {
         let place = transform.span;
@@ -265,7 +265,7 @@ fn steps(
             .map_err(|error| PlanError::Module {
                 connector: entry.name.clone(),
                 place,
-                error,
+                error: Box::new(error),
             })?;
         if let Some(described) = &built.manifest {
             described

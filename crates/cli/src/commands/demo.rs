@@ -99,8 +99,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
         run_for: args.end.run_for,
         until_idle: None,
         when: args.events.map(|events| {
-            Box::new(move |legs: &[LegView]| all_the_way(legs, events))
-                as Box<dyn Fn(&[LegView]) -> bool>
+            Box::new(move |legs: &[LegView]| all_the_way(legs, events)) as session::When
         }),
         drain: args.end.drain,
     };
