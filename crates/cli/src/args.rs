@@ -426,17 +426,18 @@ fn batch_size(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("input").required(true).args(["text", "file", "stdin"])))]
 pub(crate) struct SmartModuleTestArgs {
     #[command(flatten)]
     pub(crate) module: ModuleArgs,
     /// One record's value.
-    #[arg(long, group = "input", required = true)]
+    #[arg(long)]
     pub(crate) text: Option<String>,
     /// A file, one record a line.
-    #[arg(long, group = "input", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// Standard input, one record a line.
-    #[arg(long, group = "input")]
+    #[arg(long)]
     pub(crate) stdin: bool,
     /// Print JSON, one object a line.
     #[arg(long)]
