@@ -1,14 +1,15 @@
-//! Any field of any bytes, by what SmartModules use: it accepts what RFC 8259 is, refuses the
-//! rest, and gives the text that is there.
+//! Any field of any bytes, by what extract-type and every module of our SDK uses: it accepts what
+//! RFC 8259 is, refuses the rest, and gives the text that is there.
 //!
-//! Input: the parameter `field`, a line feed, the record's value.
+//! Input: the field, a line feed, the record's value.
 #![no_main]
 
 use std::borrow::Cow;
 
-use gristmill_smartmodule::json::Path;
+use gristmill_smartmodule::json::{Path, Value};
 use libfuzzer_sys::fuzz_target;
-use yardsticks::json::{self, Json};
+use yardsticks::json::{self, Json, Member};
+use yardsticks::lies_in;
 
 fuzz_target!(|input: &[u8]| {
     let at = input.iter().position(|byte| *byte == b'\n');
@@ -20,38 +21,62 @@ fuzz_target!(|input: &[u8]| {
         assert!(name.parse::<Path>().is_err(), "`{name}` is no pointer");
         return;
     };
-    let field: Path = name.parse().expect(name);
-    let result = field.find(document).and_then(|found| match found {
-        Some(value) => value.text(),
-        None => Ok(None),
-    });
+    let path: Path = name.parse().expect(name);
+    // Memory that ends where the document does, so that reading on is reading elsewhere.
+    let document: Box<[u8]> = document.into();
+    let found = path.find(&document);
 
-    let tree = match std::str::from_utf8(document).ok() {
-        Some(text) => json::parse(text),
-        None => None,
-    };
+    let tree = std::str::from_utf8(&document).ok().and_then(json::parse);
     let Some(tree) = tree else {
-        let malformed = result.expect_err("not one JSON document in UTF-8");
+        let malformed = found.expect_err("not one JSON document in UTF-8");
         assert!(malformed.offset <= document.len(), "{malformed}");
+        assert!(!malformed.to_string().is_empty());
+        assert!(Value::parse(&document).is_err());
         return;
     };
-    let expect = match tree.get(&tokens).map(|member| &member.value) {
-        Some(Json::String(Some(text))) => Some(Cow::Borrowed(text.as_str())),
-        Some(Json::Number(text) | Json::Bool(text)) => Some(Cow::Borrowed(*text)),
-        // Half of a surrogate pair is no text: an error, or what the parser makes of it.
-        Some(Json::String(None)) => return,
-        _ => None,
-    };
-    match result {
-        Ok(found) => assert_eq!(found, expect),
-        Err(malformed) => assert!(
-            tree.has_half_a_pair(),
-            "{malformed}, though it is JSON: {}",
-            String::from_utf8_lossy(document)
-        ),
+    let whole = Value::parse(&document).expect("one JSON document");
+    assert_eq!(whole.raw(), tree.raw);
+    let expect = tree.get(&tokens);
+    match &found {
+        Ok(found) => {
+            assert_eq!(
+                found.map(|value| value.raw()),
+                expect.map(|member| member.raw)
+            );
+            if let (Some(value), Some(member)) = (found, expect) {
+                assert!(lies_in(value.raw().as_bytes(), &document));
+                assert_eq!(
+                    &document[value.offset()..][..member.raw.len()],
+                    member.raw.as_bytes()
+                );
+                text(value, member);
+            }
+        }
+        Err(malformed) => assert!(tree.has_half_a_pair(), "{malformed}, though it is JSON"),
     }
-    by_serde_json(document, &tokens, expect.as_deref());
+    if !tree.has_half_a_pair() {
+        let expect = expect.and_then(|member| plain(&member.value));
+        by_serde_json(&document, &tokens, expect.as_deref());
+    }
 });
+
+/// A value's text.
+fn text(value: &Value<'_>, member: &Member<'_>) {
+    match (value.text(), &member.value) {
+        // Half of a surrogate pair is no text.
+        (Err(_), Json::String(None)) => {}
+        (Ok(text), Json::String(None)) => panic!("{text:?} of {}", member.raw),
+        (text, value) => assert_eq!(text.ok(), Some(plain(value)), "{}", member.raw),
+    }
+}
+
+fn plain<'a>(value: &'a Json<'_>) -> Option<Cow<'a, str>> {
+    match value {
+        Json::String(text) => text.as_deref().map(Cow::Borrowed),
+        Json::Number(text) | Json::Bool(text) => Some(Cow::Borrowed(*text)),
+        _ => None,
+    }
+}
 
 /// A name, or the tokens of a JSON pointer; `None` for what is neither.
 fn tokens(name: &str) -> Option<Vec<String>> {
