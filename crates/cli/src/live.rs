@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use gristmill_flow::{LegStats, Status};
+use gristmill_manifest::printable;
 use gristmill_runner::LegView;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
 use crate::logging;
-use crate::output::thousands;
+use crate::output::{shown, thousands};
 
 /// Rates are averaged over this long: short enough to see a stall, long enough to be read.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
@@ -76,7 +77,7 @@ impl Live {
         let shown: Vec<String> = rows
             .iter()
             .take(COUNTS_SHOWN)
-            .map(|(key, count)| format!("\x1b[1m{key}\x1b[0m {}", thousands(**count)))
+            .map(|(key, count)| format!("\x1b[1m{}\x1b[0m {}", shown(key), thousands(**count)))
             .collect();
         let rest = rows.len().saturating_sub(COUNTS_SHOWN);
         let more = if rest > 0 {
@@ -132,8 +133,12 @@ impl StageLine {
         let head = format!("\x1b[36m{:<14}\x1b[0m {way:<34}", self.leg.name);
         match stats.status() {
             Status::Starting => format!("{head} starting"),
-            Status::Waiting(reason) => format!("{head} \x1b[33mwaiting\x1b[0m {reason}"),
-            Status::Failed(reason) => format!("{head} \x1b[31mfailed\x1b[0m {reason}"),
+            Status::Waiting(reason) => {
+                format!("{head} \x1b[33mwaiting\x1b[0m {}", printable(&reason))
+            }
+            Status::Failed(reason) => {
+                format!("{head} \x1b[31mfailed\x1b[0m {}", printable(&reason))
+            }
             Status::Ended => format!("{head} {:>12}  ended", thousands(records as i64)),
             Status::Running => {
                 let lag: i64 = stats.lag().values().sum();

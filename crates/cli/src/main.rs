@@ -65,9 +65,13 @@ fn main() -> ExitCode {
         Ok(Outcome::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&format!("{error:#}"));
-            let usage = error.downcast_ref::<UsageError>().is_some();
-            ExitCode::from(if usage { EXIT_USAGE } else { EXIT_FAILED })
+            let text = output::chain(&error);
+            if error.downcast_ref::<UsageError>().is_some() {
+                output::invalid(&text);
+                return ExitCode::from(EXIT_USAGE);
+            }
+            output::error(&text);
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }

@@ -8,18 +8,48 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
+use gristmill_manifest::printable;
 use gristmill_runner::Report;
 
 use crate::logging;
 
-/// An error, with the one prefix that every error has.
+/// Characters of a key that a table shows: keys are made from data, and `--json` has all of it.
+const KEY_SHOWN: usize = 60;
+
+/// An error, with the one prefix that every error has. Its text may quote what a server or a
+/// record said.
 pub(crate) fn error(text: &str) {
-    logging::beside_live(|| eprintln!("{}: {text}", paint("31;1", "error")));
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    invalid(&lines.join("\n"));
+}
+
+/// An error that is rendered already: printable, and in colour where that makes sense.
+pub(crate) fn invalid(text: &str) {
+    say(&format!("{}: {text}", paint("31;1", "error")));
+}
+
+/// An error with its causes, each said once: many texts quote their cause already.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Something worth knowing that is not an error.
 pub(crate) fn note(text: &str) {
-    logging::beside_live(|| eprintln!("{text}"));
+    say(text);
+}
+
+/// A line on standard error. One that cannot be written (a full disk, a closed pipe) is no reason
+/// to end the run.
+fn say(text: &str) {
+    logging::beside_live(|| {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    });
 }
 
 /// A line of the result. Flushed, so that a pipe's reader sees it at once.
@@ -76,7 +106,11 @@ pub(crate) fn counts_table(counts: &BTreeMap<String, i64>) -> String {
         return "no counts yet".to_owned();
     }
     let mut rows: Vec<(&String, &i64)> = counts.iter().collect();
-    rows.sort_by_key(|(key, count)| (std::cmp::Reverse(**count), (*key).clone()));
+    rows.sort_by_key(|(key, count)| (std::cmp::Reverse(**count), *key));
+    let rows: Vec<(String, i64)> = rows
+        .into_iter()
+        .map(|(key, count)| (shown(key), *count))
+        .collect();
     let width = rows
         .iter()
         .map(|(key, _)| key.chars().count())
@@ -85,11 +119,19 @@ pub(crate) fn counts_table(counts: &BTreeMap<String, i64>) -> String {
         .max(5);
     let mut text = format!("{:<width$}  {:>14}", "KEY", "COUNT");
     for (key, count) in rows {
-        text.push_str(&format!("\n{key:<width$}  {:>14}", thousands(*count)));
+        text.push_str(&format!("\n{key:<width$}  {:>14}", thousands(count)));
     }
     let total: i64 = counts.values().sum();
     text.push_str(&format!("\n{:<width$}  {:>14}", "total", thousands(total)));
     text
+}
+
+/// A key as a table shows it.
+pub(crate) fn shown(key: &str) -> String {
+    match key.char_indices().nth(KEY_SHOWN) {
+        Some((end, _)) => format!("{}…", printable(&key[..end])),
+        None => printable(key),
+    }
 }
 
 /// The end of a run, for people: the counts, then what happened in one line.
@@ -128,6 +170,35 @@ mod tests {
         for (n, expect) in cases {
             assert_eq!(thousands(n), expect);
         }
+    }
+
+    #[test]
+    fn keys_drive_no_terminal_and_break_no_table() {
+        let long = "é".repeat(100_000);
+        let counts = [("a\u{1b}]0;x\u{7}\nb", 3), (long.as_str(), 2), ("\0", 1)]
+            .map(|(key, n)| (key.to_owned(), n))
+            .into();
+        let table = counts_table(&counts);
+        assert_eq!(table.lines().count(), 5, "{table}");
+        assert!(table.contains("\na␛]0;x␇␊b "), "{table}");
+        assert!(table.contains("\n␀ "), "{table}");
+        assert!(
+            table.lines().all(|line| line.chars().count() < 80),
+            "{table}"
+        );
+        assert!(
+            table.chars().all(|c| c == '\n' || !c.is_control()),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn a_cause_that_is_quoted_already_is_not_said_again() {
+        let cause = io::Error::other("disk full");
+        let error = anyhow::Error::new(cause)
+            .context("cannot write: disk full")
+            .context("sink");
+        assert_eq!(chain(&error), "sink: cannot write: disk full");
     }
 
     #[test]

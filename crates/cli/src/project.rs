@@ -1,9 +1,13 @@
 //! From the command line's file and `--set` to a manifest, a plan and a backend.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use gristmill_manifest::{Diagnostic, Diagnostics, Manifest, Override, Place, Variables};
+use gristmill_manifest::{
+    Diagnostic, Diagnostics, Manifest, Override, Place, TEXT_BYTES_MAX, Variables,
+};
 use gristmill_runner::{Backend, LOCAL_DIR, Plan, PlanError, module_sources, registry};
 
 use crate::args::{FileArgs, LocalArgs};
@@ -60,15 +64,24 @@ pub(crate) fn reload(args: &FileArgs) -> anyhow::Result<(Project, Vec<Diagnostic
 /// # Errors
 /// An unreadable file, or a `--set` without a path.
 pub(crate) fn check(args: &FileArgs) -> anyhow::Result<Checked> {
-    let bytes = std::fs::read(&args.file).map_err(|error| {
+    let bytes = read(&args.file).map_err(|error| {
         let name = args.file.display();
         let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "run where the file is, or name it with --file",
+            io::ErrorKind::NotFound => "run where the file is, or name it with --file",
+            io::ErrorKind::IsADirectory => "name the file in it with --file",
             _ => "check the file's rights",
         };
         UsageError(format!("cannot read {name}: {error}\n  = help: {help}"))
     })?;
     validate(&args.file, &bytes, &args.set)
+}
+
+/// The file's bytes; of one that is too large to be a manifest only enough to say so.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let max = TEXT_BYTES_MAX as u64 + 1;
+    File::open(file)?.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Validate `text`, which is or stands for `file`. Warnings are shown.
@@ -153,15 +166,36 @@ impl Project {
         UsageError(text).into()
     }
 
+    /// As [`Project::backend`], for those who only look: an embedded one must be there already.
+    ///
+    /// # Errors
+    /// As [`Project::backend`], and a directory that is not there.
+    pub(crate) fn existing_backend(&self, local: &LocalArgs) -> anyhow::Result<Backend> {
+        if let Some(dir) = self.local_dir(local).filter(|dir| !dir.exists()) {
+            anyhow::bail!(
+                "no embedded topics in {}: name their directory with --local=DIR, or run \
+                 `gristmill up --local` first",
+                dir.display()
+            );
+        }
+        self.backend(local)
+    }
+
+    fn local_dir(&self, local: &LocalArgs) -> Option<PathBuf> {
+        let beside = || self.file.parent().unwrap_or(Path::new("")).join(LOCAL_DIR);
+        local
+            .local
+            .as_ref()
+            .map(|dir| dir.clone().unwrap_or_else(beside))
+    }
+
     /// The cluster that the file names, or the directory that the command line asks for.
     ///
     /// # Errors
     /// No brokers; a directory that cannot be used.
     pub(crate) fn backend(&self, local: &LocalArgs) -> anyhow::Result<Backend> {
-        let dir = match &local.local {
-            None => return Ok(Backend::kafka(&self.manifest)?),
-            Some(Some(dir)) => dir.clone(),
-            Some(None) => self.file.parent().unwrap_or(Path::new("")).join(LOCAL_DIR),
+        let Some(dir) = self.local_dir(local) else {
+            return Ok(Backend::kafka(&self.manifest)?);
         };
         Backend::local(&dir).with_context(|| format!("embedded topics in {}", dir.display()))
     }

@@ -9,6 +9,14 @@ use crate::KafkaConfig;
 
 /// How long a leg waits before it asks again. librdkafka reconnects by itself meanwhile.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// In the reason where a topic is missing: [`is_missing_topic`] looks for it.
+const MISSING: &str = "does not exist at";
+
+/// Whether `error` says that there is no such topic (yet): to a leg a reason to wait, to one who
+/// only wants to look the end.
+pub fn is_missing_topic(error: &SourceError) -> bool {
+    matches!(error, SourceError::Retry { reason, .. } if reason.contains(MISSING))
+}
 
 /// What was tried, for the message.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +133,7 @@ impl Doing<'_> {
             }
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 Passing(format!(
-                    "topic `{topic}` does not exist at {at} (yet): create it, or list it under \
+                    "topic `{topic}` {MISSING} {at} (yet): create it, or list it under \
                      `topics`"
                 ))
             }

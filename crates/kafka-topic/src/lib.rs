@@ -26,6 +26,7 @@ mod writer;
 
 pub use admin::{TopicSpec, TopicState, ensure_topics};
 pub use config::{ConfigError, KafkaConfig};
+pub use error::is_missing_topic;
 pub use follow::{FollowConfig, Follower, From, Until};
 pub use reader::{ReaderConfig, Start, TopicReader};
 pub use tail::KafkaTail;

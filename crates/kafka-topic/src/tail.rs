@@ -3,7 +3,7 @@
 use gristmill_flow::{SourceError, TopicTail};
 use gristmill_record::RecordRef;
 
-use crate::{FollowConfig, Follower, From, KafkaConfig, Until};
+use crate::{FollowConfig, Follower, From, KafkaConfig, Until, is_missing_topic};
 
 /// Looks back into a topic: every committed record from a point in time on, to the end as of now.
 #[derive(Debug, Clone)]
@@ -36,9 +36,7 @@ impl TopicTail for KafkaTail {
         };
         let mut follower = match Follower::open(config).await {
             Ok(follower) => follower,
-            Err(SourceError::Retry { reason, .. }) if reason.contains("does not exist") => {
-                return Ok(0);
-            }
+            Err(error) if is_missing_topic(&error) => return Ok(0),
             Err(error) => return Err(error),
         };
         let mut visited = 0;

@@ -85,6 +85,9 @@ impl LocalLog {
             dir: dir.clone(),
             error,
         };
+        if dir.exists() && !dir.is_dir() {
+            return Err(fail(std::io::ErrorKind::NotADirectory.into()));
+        }
         std::fs::create_dir_all(&dir).map_err(fail)?;
         let lock = DirLock::take(&dir)?;
         let open = |file: &str, cache_bytes| -> Result<Database, redb::Error> {

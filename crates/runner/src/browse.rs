@@ -12,7 +12,7 @@ use gristmill_flow::{
 };
 use gristmill_kafka_topic::{
     Compression, Delivery, FollowConfig, Follower, From as KafkaFrom, Oversize, ReaderConfig,
-    TopicReader, TopicWriter, Until, WriterConfig,
+    TopicReader, TopicWriter, Until, WriterConfig, is_missing_topic,
 };
 use gristmill_local_topic::{LocalLog, LocalReader, LocalWriter};
 use gristmill_record::{Batch, RecordRef, Records};
@@ -100,7 +100,7 @@ pub async fn browse(
                 },
                 until: if follow { Until::Forever } else { Until::End },
             };
-            let mut follower = patient(|| Follower::open(config.clone())).await?;
+            let mut follower = patient(follow, || Follower::open(config.clone())).await?;
             while let Some(batch) = next(&mut follower).await? {
                 for record in batch.records.iter() {
                     if visit(batch.lane.partition, record).is_break() {
@@ -270,14 +270,24 @@ async fn replay_leg<S: Source, K: Sink>(
     Ok(LegStats::get(&stats.records_out))
 }
 
-/// Call `open` until it succeeds or fails for good.
+/// Call `open` until it succeeds or fails for good. Who does not `follow` wants what is there, and
+/// does not wait for a topic that is not.
 async fn patient<T, Fut: Future<Output = Result<T, SourceError>>>(
+    follow: bool,
     mut open: impl FnMut() -> Fut,
 ) -> Result<T, SourceError> {
+    let mut said = String::new();
     loop {
         match open().await {
+            Err(error) if !follow && is_missing_topic(&error) => {
+                return Err(SourceError::Fatal(error.to_string()));
+            }
             Err(SourceError::Retry { after, reason }) => {
-                tracing::warn!(reason, "waiting");
+                // Each reason once: it is asked again twice a second.
+                if said != reason {
+                    tracing::warn!(reason, "waiting");
+                    said = reason;
+                }
                 tokio::time::sleep(after).await;
             }
             result => return result,

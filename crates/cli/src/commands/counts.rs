@@ -7,7 +7,7 @@ use crate::{Outcome, output, project};
 
 pub(super) async fn run(args: CountsArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
-    let backend = project.backend(&args.local)?;
+    let backend = project.existing_backend(&args.local)?;
     let counts = CountStore::open(&project.manifest, &backend)?
         .counts()
         .await?;

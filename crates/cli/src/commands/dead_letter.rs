@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use gristmill_manifest::printable;
 use gristmill_runner::{DeadLetter, dead_letters, replay_dead_letters};
 
 use crate::args::{DeadLetterArgs, DeadLetterVerb};
@@ -19,7 +20,7 @@ pub(super) async fn run(verb: DeadLetterVerb) -> anyhow::Result<Outcome> {
 
 async fn list(args: &DeadLetterArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
-    let backend = project.backend(&args.local)?;
+    let backend = project.existing_backend(&args.local)?;
     let mut shown = 0u64;
     let mut failed = None;
     dead_letters(&backend, &args.topic, &mut |letter| {
@@ -52,7 +53,7 @@ async fn list(args: &DeadLetterArgs) -> anyhow::Result<Outcome> {
 
 async fn replay(args: &DeadLetterArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
-    let backend = project.backend(&args.local)?;
+    let backend = project.existing_backend(&args.local)?;
     let replayed = replay_dead_letters(&project.manifest.name, &backend, &args.topic).await?;
     let text = if args.json {
         serde_json::json!({ "replayed": replayed }).to_string()
@@ -79,11 +80,11 @@ fn text(letter: &DeadLetter<'_>) -> String {
     };
     format!(
         "{}[{}]@{}\t{}: {}\t{}{more}",
-        letter.topic,
+        printable(&letter.topic),
         letter.partition,
         letter.offset,
-        letter.stage,
-        letter.reason,
+        printable(&letter.stage),
+        printable(&letter.reason),
         value.escape_debug()
     )
 }

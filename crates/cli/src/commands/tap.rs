@@ -1,5 +1,8 @@
 //! `gristmill tap`: look at a stream or a topic, one line an event.
 
+use std::io::IsTerminal;
+
+use gristmill_manifest::printable;
 use gristmill_record::RecordRef;
 use gristmill_sse_source::header;
 use serde::Serialize;
@@ -36,6 +39,8 @@ struct Place<'a> {
 /// Prints until enough was printed.
 struct Printer {
     json: bool,
+    /// Standard output is one.
+    terminal: bool,
     left: Option<u64>,
 }
 
@@ -63,7 +68,13 @@ impl Printer {
         if self.json {
             output::line(&serde_json::to_string(&line)?)?;
         } else {
-            output::line(&line.text())?;
+            let text = line.text();
+            // A pipe gets what was sent; a terminal must not be driven by it.
+            output::line(&if self.terminal {
+                printable(&text)
+            } else {
+                text
+            })?;
         }
         if let Some(left) = &mut self.left {
             *left -= 1;
@@ -88,6 +99,7 @@ impl Line<'_> {
 pub(super) async fn run(args: TapArgs) -> anyhow::Result<Outcome> {
     let printer = Printer {
         json: args.json,
+        terminal: std::io::stdout().is_terminal(),
         left: args.count,
     };
     let mut signals = Signals::new()?;

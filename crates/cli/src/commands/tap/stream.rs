@@ -1,6 +1,7 @@
 //! A stream, through the very source that a pipeline uses.
 
 use gristmill_flow::{NoTail, Source, SourceError, SourceEvent};
+use gristmill_manifest::printable;
 use gristmill_record::{Lane, Positions};
 use gristmill_sse_source::{Config, SseSource};
 use serde_json::json;
@@ -39,7 +40,7 @@ pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<
             }
             Ok(SourceEvent::Batch(batch)) => {
                 for reject in &batch.rejects {
-                    output::note(&format!("not shown: {}", reject.reason));
+                    output::note(&format!("not shown: {}", printable(&reject.reason)));
                 }
                 for record in batch.records.iter() {
                     if printer.print(record, None)? {
@@ -50,7 +51,7 @@ pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<
             Ok(SourceEvent::End) => return Ok(()),
             Ok(SourceEvent::Revoked(_)) => {}
             Err(SourceError::Retry { after, reason }) => {
-                output::note(&reason);
+                output::note(&printable(&reason));
                 tokio::time::sleep(after).await;
             }
             Err(SourceError::Fatal(reason)) => anyhow::bail!(reason),

@@ -11,7 +11,7 @@ use crate::project;
 /// Print the records of the topic `args.target`: from the beginning to the end, or from the end on.
 pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<()> {
     let project = project::load(&args.file)?;
-    let backend = project.backend(&args.local)?;
+    let backend = project.existing_backend(&args.local)?;
     let mut failed = None;
     browse(
         &backend,
