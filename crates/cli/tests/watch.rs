@@ -140,6 +140,7 @@ fn edits_are_taken_over_and_mistakes_are_told() {
     save(&pipeline);
     let mut up = Up::start(dir.path());
     up.says("connector=\"counts\"");
+    #[allow(clippy::disallowed_methods, reason = "a test's own thread")]
     std::thread::sleep(Duration::from_millis(700));
 
     // Another build of the module.
