@@ -105,10 +105,7 @@ pub(crate) fn chain(engine: &Engine, module: &str) -> Chain {
 
 pub(crate) fn wasm(module: &str) -> std::path::PathBuf {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../smartmodules");
-    let sources = Sources {
-        dirs: vec![modules.clone(), modules.join("test-guests")],
-        cache_dir: modules.join("target/gristmill"),
-    };
+    let sources = Sources::new(vec![modules.clone(), modules.join("test-guests")]);
     let built = sources.resolve(module, &mut |line| println!("{line}"));
     built.unwrap().wasm
 }
