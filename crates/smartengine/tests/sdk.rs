@@ -112,9 +112,11 @@ fn memory_does_not_grow() {
     let Some(module) = guest("sdk-map") else {
         return;
     };
-    let mut limits = gristmill_smartengine::Limits::default();
-    // One call has 128 kB in and out; a guest past half of the limit would be replaced.
-    limits.memory_bytes = 4 << 20;
+    let limits = gristmill_smartengine::Limits {
+        // One call has 128 kB in and out; a guest past half of the limit would be replaced.
+        memory_bytes: 4 << 20,
+        ..Default::default()
+    };
     let mut chain = chain([Step {
         limits,
         ..step(module)
@@ -130,8 +132,11 @@ fn memory_does_not_grow() {
     );
 }
 
+/// Index in its batch, and text or error.
+type Told = Vec<(i64, String)>;
+
 /// What the SDK says natively about `field` in each value, as the engine would tell it.
-fn natively(field: &str, values: &[Vec<u8>]) -> (Vec<(i64, String)>, Vec<(i64, String)>) {
+fn natively(field: &str, values: &[Vec<u8>]) -> (Told, Told) {
     let path: Path = field.parse().unwrap();
     let (mut texts, mut errors) = (Vec::new(), Vec::new());
     for (index, value) in (0..).zip(values) {
