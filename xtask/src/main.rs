@@ -2,6 +2,7 @@
 //! dispatches.
 #![allow(clippy::print_stdout, reason = "a command line tool")]
 
+mod bench;
 mod chaos;
 mod ci;
 mod cluster;
@@ -22,6 +23,8 @@ enum Verb {
     Ci(ci::CiArgs),
     /// The real pipeline under real faults, compared with the generator's own list
     Chaos(chaos::ChaosArgs),
+    /// Gristmill beside its floors: rates, latency, cost
+    Bench(bench::BenchArgs),
     /// A real Kafka cluster and a Redis on loopback, for development and tests
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().verb {
         Verb::Chaos(args) => chaos::run(&args),
         Verb::Ci(args) => ci::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Cluster(verb) => cluster::run(verb),
         Verb::Fuzz(args) => fuzz::run(&args),
     }
