@@ -19,6 +19,7 @@ mod config;
 mod context;
 mod error;
 mod follow;
+mod messages;
 mod native;
 mod reader;
 mod tail;
