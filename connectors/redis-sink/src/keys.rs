@@ -5,6 +5,15 @@
 //! | `gristmill:{wikipedia/type-counts}:offsets:<topic>` | hash | partition → next offset |
 //! | `gristmill:{wikipedia/type-counts}:keys` | set | every key that was counted |
 //!
+//! and with `window`:
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `…:window:2026-01-01T00:03:00Z` | hash | counted key → count, of the window that starts then |
+//! | `…:windows:open`, `…:windows:closed` | sorted set | `start end key`, by end and by expiry, in ms |
+//! | `…:marks:<topic>` | hash | partition → highest event time; `closed` → all before is final |
+//! | `…:late` | hash | counted key → records that came too late |
+//!
 //! On Redis Cluster all keys of a script must share a slot. Where the count template has a hash tag
 //! (`{{wiki}}:{value}`), the own keys take it over: `gristmill:{wiki}:wikipedia/type-counts:…`.
 
@@ -41,6 +50,33 @@ impl Keys {
     /// The hash of a topic's next offsets.
     pub(crate) fn offsets(&self, topic: &str) -> String {
         format!("{}:offsets:{topic}", self.prefix)
+    }
+
+    /// The hash of a topic's marks.
+    pub(crate) fn marks(&self, topic: &str) -> String {
+        format!("{}:marks:{topic}", self.prefix)
+    }
+
+    /// The hash of the window that starts at `start_ms`.
+    pub(crate) fn window(&self, start_ms: i64) -> String {
+        match jiff::Timestamp::from_millisecond(start_ms) {
+            Ok(start) => format!("{}:window:{start}", self.prefix),
+            // Beyond the year 9999.
+            Err(_) => format!("{}:window:{start_ms}", self.prefix),
+        }
+    }
+
+    pub(crate) fn open_windows(&self) -> String {
+        format!("{}:windows:open", self.prefix)
+    }
+
+    pub(crate) fn closed_windows(&self) -> String {
+        format!("{}:windows:closed", self.prefix)
+    }
+
+    /// The hash of late records by key.
+    pub(crate) fn late(&self) -> String {
+        format!("{}:late", self.prefix)
     }
 
     /// The set of counted keys.

@@ -5,6 +5,10 @@
 //!                                          └─ no ─▶ Misaligned: the leg goes where Redis says
 //! ```
 //!
+//! With `window` the counts are those of tumbling windows on event time, one hash each, and each
+//! partition's mark moves with its position (`windowed.rs`); with `hash` the totals are fields of
+//! one hash.
+//!
 //! The position lives with the counts, in the same database, and changes in the same script. A
 //! Redis that loses its newest second, or is restored from a dump, loses both together, and the
 //! replay from its position is exact while the topic retains the data. An answer that never came
@@ -13,12 +17,15 @@
 //! **Invariants:** the only room with redis-rs; no password in any message; one round trip a batch.
 
 mod config;
+mod health;
 mod keys;
 mod link;
 mod reader;
 mod script;
 mod sink;
+mod windowed;
 
-pub use config::{Config, ConfigError};
-pub use reader::{CountReader, ReadError};
+pub use config::{Config, ConfigError, LateRule, Window};
+pub use health::{Examiner, Health};
+pub use reader::{ClosedCursor, CountReader, ReadError};
 pub use sink::RedisSink;

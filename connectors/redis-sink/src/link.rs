@@ -41,8 +41,10 @@ const PASSING: [&str; 11] = [
 
 /// What an ACL has to allow.
 const PERMISSIONS: &str = "the user needs EVALSHA, EVAL, HGET, HMGET, HSET, HDEL, SADD, GET and \
-                           INCRBY on its counts and on `gristmill:*`, and SSCAN, MGET and HGETALL \
-                           for `gristmill counts`";
+                           INCRBY on its counts and on `gristmill:*` (with `hash` or `window` \
+                           HINCRBY, HSETNX, ZADD, ZREM, ZRANGEBYSCORE, ZREMRANGEBYSCORE and \
+                           PEXPIRE as well), and SSCAN, MGET and HGETALL for `gristmill counts`; \
+                           `gristmill doctor` names those that are missing";
 
 /// A lazily opened connection to the server of one connector.
 pub(crate) struct Link {

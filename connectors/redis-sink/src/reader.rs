@@ -1,8 +1,9 @@
 //! What Redis holds, for whoever wants to look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gristmill_counter::WindowCounts;
 use gristmill_flow::SinkError;
 use redis::{Cmd, FromRedisValue};
 
@@ -18,7 +19,21 @@ const CHUNK_KEYS: usize = 1000;
 pub struct CountReader {
     link: Link,
     keys: Keys,
+    hash: Option<String>,
+    windows: bool,
 }
+
+/// Which closed windows somebody has seen.
+#[derive(Debug, Clone, Default)]
+pub struct ClosedCursor {
+    /// Score (when it expires) of the newest one seen: windows close in about this order.
+    score: i64,
+    seen: BTreeSet<String>,
+}
+
+/// Windows that close in scripts at the same time may be listed in any order; this far back is
+/// looked again.
+const OVERLAP_MS: i64 = 60_000;
 
 /// Why counts cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,10 +52,12 @@ impl CountReader {
     /// # Errors
     /// See [`ConfigError`].
     pub fn new(pipeline: &str, connector: &str, config: &Config) -> Result<Self, ConfigError> {
-        let template = config.template()?;
+        config.check()?;
         Ok(Self {
-            keys: Keys::new(pipeline, connector, template.hash_tag())?,
+            keys: config.keys(pipeline, connector)?,
             link: Link::new(connector, config, Arc::default())?,
+            hash: config.hash.clone(),
+            windows: config.window.is_some(),
         })
     }
 
@@ -51,6 +68,12 @@ impl CountReader {
     /// # Errors
     /// See [`ReadError`].
     pub async fn counts(&mut self) -> Result<BTreeMap<String, i64>, ReadError> {
+        if self.windows {
+            return Ok(BTreeMap::new());
+        }
+        if let Some(hash) = self.hash.clone() {
+            return self.hash_counts(&hash).await;
+        }
         let mut counts = BTreeMap::new();
         let mut cursor = 0;
         loop {
@@ -75,6 +98,111 @@ impl CountReader {
             }
             cursor = next;
         }
+    }
+
+    /// Every window that is open, or closed and not expired, in the order of their ends.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn windows(&mut self) -> Result<Vec<WindowCounts>, ReadError> {
+        let mut all = Vec::new();
+        for (key, closed) in [
+            (self.keys.closed_windows(), true),
+            (self.keys.open_windows(), false),
+        ] {
+            let mut cmd = redis::cmd("ZRANGEBYSCORE");
+            cmd.arg(key).arg("-inf").arg("+inf");
+            let names: Vec<String> = self.query(&cmd).await?;
+            for name in names {
+                all.extend(self.window(&name, closed).await?);
+            }
+        }
+        all.sort_by_key(|window: &WindowCounts| (window.end_ms, window.start_ms));
+        Ok(all)
+    }
+
+    /// Windows that closed since the last call with `cursor`; none at the first call, which only
+    /// takes note of those that are there.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn closed_since(
+        &mut self,
+        cursor: &mut Option<ClosedCursor>,
+    ) -> Result<Vec<WindowCounts>, ReadError> {
+        if !self.windows {
+            return Ok(Vec::new());
+        }
+        let from = cursor.as_ref().map_or_else(
+            || "-inf".to_owned(),
+            |cursor| (cursor.score - OVERLAP_MS).to_string(),
+        );
+        let mut cmd = redis::cmd("ZRANGEBYSCORE");
+        cmd.arg(self.keys.closed_windows());
+        cmd.arg(from).arg("+inf").arg("WITHSCORES");
+        let listed: Vec<(String, i64)> = self.query(&cmd).await?;
+        let mut closed = Vec::new();
+        for (name, _) in &listed {
+            if cursor
+                .as_ref()
+                .is_some_and(|cursor| !cursor.seen.contains(name))
+            {
+                closed.extend(self.window(name, true).await?);
+            }
+        }
+        let before = cursor.as_ref().map_or(0, |cursor| cursor.score);
+        *cursor = Some(ClosedCursor {
+            score: listed
+                .iter()
+                .map(|(_, score)| *score)
+                .fold(before, i64::max),
+            seen: listed.into_iter().map(|(name, _)| name).collect(),
+        });
+        closed.sort_by_key(|window| (window.end_ms, window.start_ms));
+        Ok(closed)
+    }
+
+    /// Records that came too late for their window, by key.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn late(&mut self) -> Result<BTreeMap<String, i64>, ReadError> {
+        let late = self.keys.late();
+        self.hash_counts(&late).await
+    }
+
+    /// The window that `name` (`start end key`) tells of, unless it has expired.
+    async fn window(
+        &mut self,
+        name: &str,
+        closed: bool,
+    ) -> Result<Option<WindowCounts>, ReadError> {
+        let mut parts = name.splitn(3, ' ');
+        let mut number = || parts.next()?.parse().ok();
+        let (Some(start_ms), Some(end_ms)) = (number(), number()) else {
+            return Ok(None);
+        };
+        let key = parts.next().unwrap_or_default();
+        let counts = self.hash_counts(key).await?;
+        Ok((!counts.is_empty()).then_some(WindowCounts {
+            start_ms,
+            end_ms,
+            closed,
+            counts,
+        }))
+    }
+
+    async fn hash_counts(&mut self, key: &str) -> Result<BTreeMap<String, i64>, ReadError> {
+        let mut cmd = redis::cmd("HGETALL");
+        cmd.arg(key);
+        let fields: BTreeMap<Vec<u8>, Vec<u8>> = self.query(&cmd).await?;
+        let counts = fields.into_iter().filter_map(|(field, value)| {
+            Some((
+                String::from_utf8_lossy(&field).into_owned(),
+                offset(&value)?,
+            ))
+        });
+        Ok(counts.collect())
     }
 
     /// The next offset of each partition of `topic` that was counted so far.

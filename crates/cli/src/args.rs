@@ -49,14 +49,25 @@ pub(crate) enum Verb {
     #[command(
         after_help = "Examples:\n  gristmill up\n  gristmill up --local --until-idle 5s\n  \
                             gristmill up --local --watch\n  \
+                            gristmill up --listen 9464 && curl 127.0.0.1:9464/metrics\n  \
                             gristmill up --set kafka.brokers=127.0.0.1:9092 --set connectors.type-counts.redis.count='wiki:{value}'"
     )]
     Up(UpArgs),
     /// Check a pipeline file: every error at once, with line, column and remedy.
     #[command(after_help = "Example:\n  gristmill validate -f pipeline.yaml")]
     Validate(ValidateArgs),
-    /// The running counts.
-    #[command(after_help = "Examples:\n  gristmill counts\n  gristmill counts --json | jq .edit")]
+    /// Check what a valid file needs to run; each failure with its remedy.
+    ///
+    /// Brokers, topics, transactions, Redis, streams, SmartModules. Exit code 1 if anything failed.
+    #[command(
+        after_help = "Examples:\n  gristmill doctor\n  gristmill doctor --json | jq '.findings[] | select(.verdict != \"ok\")'"
+    )]
+    Doctor(DoctorArgs),
+    /// The running counts, in all or by window.
+    #[command(
+        after_help = "Examples:\n  gristmill counts\n  gristmill counts --json | jq .edit\n  \
+                            gristmill counts --window -f pipelines/tumbling-window.yaml"
+    )]
     Counts(CountsArgs),
     /// Serve a recording or generated events as an SSE stream, as Wikimedia does.
     #[command(
@@ -101,6 +112,10 @@ pub(crate) struct FileArgs {
     /// `kafka.brokers=127.0.0.1:9092`; repeatable.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Where `${{ secrets.NAME }}` is looked up before the environment: a file of NAME=VALUE lines,
+    /// or a directory with a file for each.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, env = "GRISTMILL_SECRETS")]
+    pub(crate) secrets: Option<PathBuf>,
 }
 
 /// Embedded topics and counts instead of a cluster.
@@ -113,6 +128,15 @@ pub(crate) struct LocalArgs {
         reason = "absent, without and with a directory are three things"
     )]
     pub(crate) local: Option<Option<PathBuf>>,
+}
+
+/// What a running pipeline tells over HTTP.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WatchArgs {
+    /// Serve /metrics (Prometheus), /healthz and /readyz here; a port alone means loopback, port 0
+    /// takes a free one and says which [default: `metrics.listen` of the file, else nowhere].
+    #[arg(long, value_name = "ADDR", value_parser = gristmill_manifest::listen_addr)]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// When a run ends by itself, and what it prints then.
@@ -150,6 +174,8 @@ pub(crate) struct DemoArgs {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
     #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    #[command(flatten)]
     pub(crate) end: EndArgs,
 }
 
@@ -170,6 +196,8 @@ pub(crate) struct UpArgs {
     #[arg(long = "watch")]
     pub(crate) reload: bool,
     #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    #[command(flatten)]
     pub(crate) end: EndArgs,
 }
 
@@ -183,12 +211,28 @@ pub(crate) struct ValidateArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    /// Print one line of JSON: whether all is well, and every finding.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CountsArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
     #[command(flatten)]
     pub(crate) local: LocalArgs,
-    /// Print one line of JSON: key to count.
+    /// The windows of sinks with `redis.window`: start, end, key, count, and whether it is final.
+    #[arg(long)]
+    pub(crate) window: bool,
+    /// Print JSON: one line of key to count; with --window one line for each window.
     #[arg(long)]
     pub(crate) json: bool,
 }

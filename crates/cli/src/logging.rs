@@ -50,6 +50,14 @@ pub(crate) fn set_live(live: Option<MultiProgress>) {
     *LIVE.lock().unwrap_or_else(PoisonError::into_inner) = live;
 }
 
+/// `text` without what [`redact`] named last.
+pub(crate) fn redacted(text: &str) -> String {
+    match &*REDACTIONS.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(redactions) => redactions.apply(text),
+        None => text.to_owned(),
+    }
+}
+
 /// Write to standard error with the live view, if there is one, out of the way.
 pub(crate) fn beside_live(write: impl FnOnce()) {
     match &*LIVE.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -10,7 +10,9 @@ mod logging;
 mod output;
 mod project;
 mod reload;
+mod secrets;
 mod session;
+mod windows;
 
 use std::process::ExitCode;
 

@@ -149,6 +149,8 @@ pub(crate) fn report_text(report: &Report) -> String {
         "rejected (see `gristmill dead-letter list`)",
     ));
     facts.extend(also(report.duplicates, "known already and dropped"));
+    let late: u64 = report.stages.values().map(|stage| stage.late).sum();
+    facts.extend(also(late, "too late for their window"));
     facts.extend(also(gaps, "skipped by the stream itself"));
     text.push_str(&format!("\n\n{}", facts.join(", ")));
     text

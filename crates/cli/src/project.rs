@@ -5,12 +5,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use gristmill_manifest::{
-    Diagnostic, Diagnostics, Manifest, Override, Place, TEXT_BYTES_MAX, Variables,
-};
+use gristmill_manifest::{Diagnostic, Diagnostics, Manifest, Override, Place, TEXT_BYTES_MAX};
 use gristmill_runner::{Backend, LOCAL_DIR, Plan, PlanError, module_sources, registry};
 
 use crate::args::{FileArgs, LocalArgs};
+use crate::secrets::Secrets;
 use crate::{UsageError, logging, output};
 
 /// A file that was read and is valid.
@@ -19,19 +18,6 @@ pub(crate) struct Project {
     pub(crate) manifest: Manifest,
     /// Where it is; SmartModules and embedded topics are looked for beside it.
     pub(crate) file: PathBuf,
-}
-
-/// `${{ env.NAME }}` and `${{ secrets.NAME }}` from the process's environment.
-struct Environment;
-
-impl Variables for Environment {
-    fn env(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn secret(&self, name: &str) -> Result<Option<String>, String> {
-        Ok(std::env::var(name).ok())
-    }
 }
 
 /// What validation says: a manifest with warnings, or everything that is wrong.
@@ -73,7 +59,8 @@ pub(crate) fn check(args: &FileArgs) -> anyhow::Result<Checked> {
         };
         UsageError(format!("cannot read {name}: {error}\n  = help: {help}"))
     })?;
-    validate(&args.file, &bytes, &args.set)
+    let secrets = Secrets::open(args.secrets.as_deref())?;
+    validate(&args.file, &bytes, &args.set, &secrets)
 }
 
 /// The file's bytes; of one that is too large to be a manifest only enough to say so.
@@ -89,10 +76,18 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn parse(file: &Path, text: &str, set: &[String]) -> anyhow::Result<Manifest> {
-    accept(file, validate(file, text.as_bytes(), set)?)
+    accept(
+        file,
+        validate(file, text.as_bytes(), set, &Secrets::Environment)?,
+    )
 }
 
-fn validate(file: &Path, bytes: &[u8], set: &[String]) -> anyhow::Result<Checked> {
+fn validate(
+    file: &Path,
+    bytes: &[u8],
+    set: &[String],
+    secrets: &Secrets,
+) -> anyhow::Result<Checked> {
     let overrides = set
         .iter()
         .map(|text| Override::parse(text))
@@ -104,7 +99,7 @@ fn validate(file: &Path, bytes: &[u8], set: &[String]) -> anyhow::Result<Checked
         bytes,
         &registry::specs(),
         &overrides,
-        &Environment,
+        secrets,
     ))
 }
 

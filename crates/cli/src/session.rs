@@ -1,12 +1,14 @@
 //! A pipeline in the foreground: run, show, end, drain, report. Shared by `up` and `demo`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gristmill_manifest::Manifest;
 use gristmill_runner::{
-    Backend, BackendError, CountStore, Idle, LegView, Legs, Pipeline, Plan, Report,
+    Backend, BackendError, CountStore, Idle, LegView, Legs, Pipeline, Plan, Report, WatchServer,
+    Watched,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -14,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::live::Live;
 use crate::reload::{Current, Reload};
-use crate::{Outcome, output};
+use crate::{Outcome, logging, output, windows};
 
 /// How often the live view and the end conditions are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -34,6 +36,15 @@ pub(crate) struct Ends {
     pub(crate) when: Option<When>,
     /// How long the sinks may then take to catch up.
     pub(crate) drain: Duration,
+}
+
+/// What a run shows beside its live view.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Show {
+    /// Where metrics are served, if that is not what the file says.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Windows that close are printed as JSON.
+    pub(crate) json: bool,
 }
 
 /// Ctrl-C and SIGTERM.
@@ -72,14 +83,21 @@ pub(crate) async fn run(
     backend: Backend,
     ends: Ends,
     reload: Option<Reload>,
+    how: Show,
     show: impl FnOnce(&Report) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let name = plan.name.clone();
+    let listen = how.listen.or(plan.manifest.metrics.listen);
     let mut store = Store::open((plan.manifest.clone(), backend.clone()))?;
     let mut signals = Signals::new()?;
     let mut pipeline = Pipeline::start(plan, backend);
     let legs = pipeline.legs().clone();
+    // Held to the end: the last scrape may well be the one that tells why it ended.
+    let _served = match listen {
+        None => None,
+        Some(addr) => Some(serve(addr, &name, &legs).await?),
+    };
     let changes = store.changes.clone();
     let control = pipeline.control();
     let reloading = async {
@@ -96,7 +114,7 @@ pub(crate) async fn run(
             None
         }
         result = pipeline.ended() => Some(result),
-        () = watch(&legs, &mut store, &ends) => None,
+        () = watch(&legs, &mut store, &ends, how.json) => None,
         () = reloading => None,
     };
     if result.is_none() {
@@ -108,6 +126,7 @@ pub(crate) async fn run(
             }
         };
     }
+    print_closed(&mut store, how.json).await;
     // A store that is down must not hide why the pipeline ended.
     let counts = match store.counts().await {
         Ok(counts) => counts,
@@ -141,17 +160,64 @@ impl Store {
         })
     }
 
-    async fn counts(&mut self) -> Result<BTreeMap<String, i64>, BackendError> {
+    /// The store of what runs now.
+    fn now(&mut self) -> Result<&mut CountStore, BackendError> {
         if self.seen.has_changed().unwrap_or(false) {
             let current = self.seen.borrow_and_update().clone();
             self.counts = CountStore::open(&current.0, &current.1)?;
         }
-        self.counts.counts().await
+        Ok(&mut self.counts)
+    }
+
+    async fn counts(&mut self) -> Result<BTreeMap<String, i64>, BackendError> {
+        self.now()?.counts().await
+    }
+}
+
+async fn serve(addr: SocketAddr, pipeline: &str, legs: &Legs) -> anyhow::Result<WatchServer> {
+    let watched = Watched {
+        pipeline: pipeline.to_owned(),
+        legs: legs.clone(),
+        redact: logging::redacted,
+        started: SystemTime::now(),
+    };
+    let server = WatchServer::start(addr, watched).await?;
+    output::note(&format!("metrics on http://{}/metrics", server.addr()));
+    Ok(server)
+}
+
+/// Print the windows that have closed since the last time: what this process saw closing. Those
+/// that close while none runs are in `gristmill counts --window`.
+async fn print_closed(store: &mut Store, json: bool) {
+    let closed = async {
+        let store = store.now()?;
+        if store.has_windows() {
+            store.closed().await
+        } else {
+            Ok(Vec::new())
+        }
+    };
+    let closed = match closed.await {
+        Ok(closed) => closed,
+        Err(error) => {
+            tracing::debug!(%error, "windows cannot be read");
+            return;
+        }
+    };
+    for window in closed {
+        let text = match json {
+            true => serde_json::json!({ "window": window }).to_string(),
+            false => windows::lines(&window),
+        };
+        logging::beside_live(|| {
+            // Who reads our output may be gone; the final report finds that out.
+            let _ = output::line(&text);
+        });
     }
 }
 
 /// Show the stages until one of `ends` is met.
-async fn watch(all: &Legs, store: &mut Store, ends: &Ends) {
+async fn watch(all: &Legs, store: &mut Store, ends: &Ends, json: bool) {
     let started = Instant::now();
     let mut live = output::is_live().then(|| Live::new(&all.all()));
     let mut idle = ends.until_idle.map(Idle::new);
@@ -170,10 +236,15 @@ async fn watch(all: &Legs, store: &mut Store, ends: &Ends) {
         {
             return;
         }
+        let due = counts_at.elapsed() >= COUNTS_EVERY;
+        if due {
+            counts_at = Instant::now();
+            // What cannot be asked now is told next time.
+            let _ = tokio::time::timeout(COUNTS_EVERY, print_closed(store, json)).await;
+        }
         if let Some(live) = &mut live {
             live.follow(legs);
-            if counts_at.elapsed() >= COUNTS_EVERY {
-                counts_at = Instant::now();
+            if due {
                 // The view goes on with the last known counts while the store is away.
                 if let Ok(Ok(now)) = tokio::time::timeout(COUNTS_EVERY, store.counts()).await {
                     counts = now;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Batch ─▶ KeyTemplate::render (one key a record) ─▶ Coalescer (one increment a distinct key)
+//!       └─▶ WindowCounter (the same for each window of event time)
 //!                     └──▶ Refusal: a key that must not be counted, with the reason
 //! ```
 //!
@@ -13,8 +14,12 @@
 
 mod coalesce;
 mod guard;
+mod marks;
 mod template;
+mod window;
 
 pub use coalesce::{Coalescer, Refusal};
 pub use guard::{KEY_BYTES_MAX, KeyError, RESERVED_PREFIX, check_key};
+pub use marks::Marks;
 pub use template::{KeyTemplate, TemplateError};
+pub use window::{Increments, Late, Mark, WindowCounter, WindowCounts, WindowRefusal, WindowRules};

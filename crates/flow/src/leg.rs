@@ -11,10 +11,10 @@
 //! of its own: whatever it forgets in a crash, the sink knows.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use gristmill_record::{Batch, Lane, Reject};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -94,9 +94,10 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
             };
             match event {
                 Ok(SourceEvent::Batch(batch)) => {
-                    LegStats::add(&self.stats.records_in, batch.records.len());
-                    LegStats::add(&self.stats.bytes_in, batch.records.bytes());
+                    self.stats.pulled(&batch.records);
+                    let started = Instant::now();
                     let batch = self.transform.apply(batch)?;
+                    self.stats.transformed(started.elapsed());
                     match self.deliver(batch, &mut misaligned, stop).await? {
                         Delivered::Written => misaligned = 0,
                         Delivered::Resumed => {}
@@ -169,9 +170,10 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
         stop: &CancellationToken,
     ) -> Result<Delivered, LegError> {
         loop {
+            let started = Instant::now();
             match self.write(&batch).await {
                 Ok(()) => {
-                    self.written(&batch);
+                    self.written(&batch, started.elapsed());
                     return Ok(Delivered::Written);
                 }
                 Err(SinkError::Retry { after, reason }) => {
@@ -220,14 +222,9 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
         self.sink.write(batch).await
     }
 
-    fn written(&mut self, batch: &Batch) {
+    fn written(&mut self, batch: &Batch, took: Duration) {
         self.running();
-        LegStats::add(&self.stats.records_out, batch.records.len());
-        LegStats::add(&self.stats.rejected, batch.rejects.len());
-        LegStats::add(&self.stats.batches, 1);
-        if let Some(newest) = batch.records.iter().map(|record| record.timestamp_ms).max() {
-            self.stats.newest_ms.fetch_max(newest, Relaxed);
-        }
+        self.stats.written(batch, took);
         self.source.committed(&batch.lane, &batch.next);
     }
 
@@ -239,6 +236,7 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
 
     /// Wait out something that may pass. False if stopped meanwhile.
     async fn wait(&self, after: Duration, reason: &str, stop: &CancellationToken) -> bool {
+        LegStats::add(&self.stats.waits, 1);
         if self.stats.set_status(Status::Waiting(reason.to_owned())) {
             tracing::warn!(connector = self.name, reason, "waiting");
         }

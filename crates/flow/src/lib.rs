@@ -16,7 +16,9 @@
 
 mod connector;
 mod dead_letter;
+mod histogram;
 mod leg;
+mod refusals;
 mod sink;
 mod source;
 mod stats;
@@ -25,7 +27,9 @@ mod transform;
 
 pub use connector::Connector;
 pub use dead_letter::{DeadLetters, LaneDeadLetters, NoDeadLetters, dead_letter_records, header};
+pub use histogram::{Distribution, Histogram};
 pub use leg::{Leg, LegError};
+pub use refusals::Refusals;
 pub use sink::{Sink, SinkError};
 pub use source::{Source, SourceError, SourceEvent};
 pub use stats::{LegStats, Status};

@@ -22,6 +22,7 @@ mod follow;
 mod messages;
 mod native;
 mod reader;
+mod survey;
 mod tail;
 mod writer;
 
@@ -30,5 +31,6 @@ pub use config::{ConfigError, KafkaConfig};
 pub use error::is_missing_topic;
 pub use follow::{FollowConfig, Follower, From, Until};
 pub use reader::{ReaderConfig, Start, TopicReader};
+pub use survey::{Cluster, TopicShape, survey, try_group, try_transactions};
 pub use tail::KafkaTail;
 pub use writer::{Compression, Delivery, Oversize, TopicWriter, WriterConfig};

@@ -13,7 +13,7 @@ use crate::{LocalError, LocalLog};
 /// (pipeline/connector, key) → count.
 const COUNTS: TableDefinition<(&str, &[u8]), i64> = TableDefinition::new("counts");
 /// (pipeline/connector, topic, partition) → next offset.
-const OFFSETS: TableDefinition<(&str, &str, i32), i64> = TableDefinition::new("offsets");
+pub(crate) const OFFSETS: TableDefinition<(&str, &str, i32), i64> = TableDefinition::new("offsets");
 
 /// Counts the records of a topic, exactly once: counts and next offset of a partition in one
 /// commit.

@@ -22,6 +22,7 @@ mod murmur2;
 mod position;
 mod reader;
 mod tail;
+mod windows;
 mod writer;
 
 pub use counts::LocalCounts;
@@ -29,4 +30,5 @@ pub use error::LocalError;
 pub use log::{LocalLog, Slice, TopicInfo};
 pub use reader::{LocalReader, ReaderConfig, Start};
 pub use tail::LocalTail;
+pub use windows::LocalWindows;
 pub use writer::{LocalWriter, WriterConfig};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gristmill_counter::WindowCounts;
 use gristmill_record::Records;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::watch;
@@ -100,6 +101,7 @@ impl LocalLog {
         let counts = open("counts.redb", COUNTS_CACHE_BYTES).map_err(&storage)?;
         create_tables(&topics).map_err(&storage)?;
         crate::counts::create_tables(&counts).map_err(&storage)?;
+        crate::windows::create_tables(&counts).map_err(&storage)?;
         // The files themselves are synced by their commits; their names are the directory's.
         std::fs::File::open(&dir)
             .and_then(|dir| dir.sync_all())
@@ -235,6 +237,43 @@ impl LocalLog {
         connector: &str,
     ) -> Result<BTreeMap<String, i64>, LocalError> {
         crate::counts::read(self, &crate::counts::id(pipeline, connector))
+    }
+
+    /// The windows of one connector that end after `after_ms`, in the order of their ends.
+    ///
+    /// # Errors
+    /// [`LocalError::Storage`].
+    pub fn windows(
+        &self,
+        pipeline: &str,
+        connector: &str,
+        after_ms: i64,
+    ) -> Result<Vec<WindowCounts>, LocalError> {
+        crate::windows::read(self, &crate::counts::id(pipeline, connector), after_ms)
+    }
+
+    /// Up to when the windows of one connector are final.
+    ///
+    /// # Errors
+    /// [`LocalError::Storage`].
+    pub fn windows_closed(
+        &self,
+        pipeline: &str,
+        connector: &str,
+    ) -> Result<Option<i64>, LocalError> {
+        crate::windows::edge(self, &crate::counts::id(pipeline, connector))
+    }
+
+    /// Records of one connector that came too late for their window, by key.
+    ///
+    /// # Errors
+    /// [`LocalError::Storage`].
+    pub fn late(
+        &self,
+        pipeline: &str,
+        connector: &str,
+    ) -> Result<BTreeMap<String, i64>, LocalError> {
+        crate::windows::read_late(self, &crate::counts::id(pipeline, connector))
     }
 
     pub(crate) fn slice(

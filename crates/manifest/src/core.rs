@@ -113,8 +113,24 @@ fn shared(schema: Schema) -> Schema {
         .with("delivery", delivery())
         .with("kafka", kafka)
         .with("topics", topics)
+        .with("metrics", metrics())
         .hint("brokers", "it belongs into `kafka`")
         .hint("name", "it belongs into `meta`")
+}
+
+fn metrics() -> Schema {
+    let mut listen = Schema::any_of(&[Type::String, Type::Integer])
+        .about(
+            "Where `/metrics` (Prometheus), `/healthz` and `/readyz` are served: an address and a \
+             port, or a port on loopback.",
+        )
+        .range(0.0, 65_535.0)
+        .example("127.0.0.1:9464");
+    listen.format = Some(Format::Listen);
+    Schema::object()
+        .about("What a running pipeline tells about itself, and where.")
+        .with("listen", listen)
+        .hint("port", "write `listen: 127.0.0.1:9464`")
 }
 
 fn producer() -> Schema {

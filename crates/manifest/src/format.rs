@@ -31,6 +31,8 @@ pub enum Format {
     Broker,
     /// Several of them, with commas.
     Brokers,
+    /// An address to listen on: `127.0.0.1:9464`, or a port on loopback.
+    Listen,
 }
 
 /// A text that is not of its format: what is wrong, and the remedy.
@@ -48,7 +50,7 @@ pub(crate) fn wrong(what: impl Into<String>, help: impl Into<String>) -> Result<
 }
 
 impl Format {
-    pub(crate) const ALL: [(&'static str, Self); 11] = [
+    pub(crate) const ALL: [(&'static str, Self); 12] = [
         ("uri", Self::Uri),
         ("duration", Self::Duration),
         ("size", Self::Size),
@@ -60,6 +62,7 @@ impl Format {
         ("module", Self::Module),
         ("broker", Self::Broker),
         ("brokers", Self::Brokers),
+        ("listen", Self::Listen),
     ];
 
     /// As it is written in a `Connector.toml`.
@@ -80,6 +83,7 @@ impl Format {
             Self::Version => "a version",
             Self::Module => "a SmartModule",
             Self::Broker | Self::Brokers => "a broker's `host:port`",
+            Self::Listen => "an address to listen on",
         }
     }
 
@@ -95,6 +99,7 @@ impl Format {
             Self::Version => "0.1.0",
             Self::Module => "extract-type@0.1.0",
             Self::Broker | Self::Brokers => "127.0.0.1:9092",
+            Self::Listen => "127.0.0.1:9464",
         }
     }
 
@@ -119,6 +124,7 @@ impl Format {
             Self::Version => version(text),
             Self::Module => module(text),
             Self::Broker => broker(text),
+            Self::Listen => crate::listen::check(text),
             Self::Brokers => text.split(',').try_for_each(|each| broker(each.trim())),
         }
     }

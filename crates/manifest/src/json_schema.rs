@@ -155,6 +155,7 @@ fn pattern(format: Format) -> Option<&'static str> {
         Format::Topic => Some("^[A-Za-z0-9._-]{1,249}$"),
         Format::Version => Some(r"^[0-9]+\.[0-9]+\.[0-9]+"),
         Format::Broker | Format::Brokers => Some(":[0-9]+"),
+        Format::Listen => Some("[0-9]+$"),
         Format::Template | Format::Module => None,
     }
 }

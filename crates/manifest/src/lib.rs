@@ -20,6 +20,7 @@ mod diagnostic;
 mod fill;
 mod format;
 mod json_schema;
+mod listen;
 mod load;
 mod lower;
 mod mistakes;
@@ -44,14 +45,16 @@ pub use describe::describe;
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Origin, Severity};
 pub use format::Format;
 pub use json_schema::json_schema;
+pub use listen::listen_addr;
 pub use model::{
-    Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Place, Producer, Section,
-    SectionError, Start, Text, Topic, Transform,
+    Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Metrics, Place, Producer,
+    Section, SectionError, Start, Text, Topic, Transform,
 };
 pub use overrides::{Override, OverrideError};
 pub use redact::Redactions;
 pub use render::printable;
 pub use schema::{Additional, Schema, Type};
 pub use spec::{ConnectorSpec, Direction, SectionCheck, SpecError};
+pub use text::nearest;
 pub use vars::{MapVariables, NoVariables, Variables};
 pub use yaml::TEXT_BYTES_MAX;

@@ -8,10 +8,11 @@ use serde_json::Value as Json;
 use crate::diagnostic::Origin;
 use crate::fill::sounds_secret;
 use crate::format;
+use crate::listen::listen_addr;
 use crate::load::{connectors, is_single, spec_of};
 use crate::model::{
-    Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Place, Producer, Section,
-    Start, Text, Topic, Transform,
+    Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Metrics, Place, Producer,
+    Section, Start, Text, Topic, Transform,
 };
 use crate::redact::Redactions;
 use crate::source::Sources;
@@ -50,6 +51,9 @@ pub(crate) fn manifest(
             properties: texts(root.at(&["kafka", "properties"])),
         },
         topics,
+        metrics: Metrics {
+            listen: root.at(&["metrics", "listen"]).and_then(listen),
+        },
         connectors,
         redactions,
     }
@@ -213,6 +217,13 @@ fn int<T: TryFrom<i128>>(node: Option<&Node>) -> Option<T> {
 
 fn duration(node: Option<&Node>) -> Option<std::time::Duration> {
     format::duration(node?.text()?)
+}
+
+fn listen(node: &Node) -> Option<std::net::SocketAddr> {
+    match node.text() {
+        Some(text) => listen_addr(text).ok(),
+        None => listen_addr(&int::<u16>(Some(node))?.to_string()).ok(),
+    }
 }
 
 fn size(node: Option<&Node>) -> Option<u64> {

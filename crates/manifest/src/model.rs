@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Manifest {
     pub kafka: Kafka,
     /// Every topic that a connector reads or writes.
     pub topics: BTreeMap<String, Topic>,
+    /// What a running pipeline tells about itself, and where.
+    pub metrics: Metrics,
     /// In the order of the file; names are distinct.
     pub connectors: Vec<Connector>,
     #[serde(skip)]
@@ -56,6 +59,14 @@ pub struct Kafka {
     pub brokers: Vec<String>,
     /// librdkafka's own properties, such as `security.protocol`.
     pub properties: BTreeMap<String, Text>,
+}
+
+/// What a running pipeline tells about itself, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Metrics {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// A topic that is made if it is missing.

@@ -86,7 +86,7 @@ fn fold(name: &str) -> String {
 }
 
 /// The name that was probably meant, if one is near enough.
-pub(crate) fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
+pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a S>,
 ) -> Option<&'a str> {

@@ -33,10 +33,28 @@ fn the_main_job() {
 }
 
 #[test]
-fn the_shipped_pipeline_is_the_one_tested_here() {
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipeline.yaml");
-    let text = std::fs::read_to_string(shipped).unwrap();
-    load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+fn the_shipped_pipelines_are_good() {
+    for file in ["pipeline.yaml", "pipelines/tumbling-window.yaml"] {
+        let shipped = format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(shipped).unwrap();
+        let (_, warnings) = load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        assert_eq!(warnings, [], "{file}");
+    }
+}
+
+#[test]
+fn metrics_are_served_on_loopback_unless_said() {
+    for (written, expect) in [
+        ("{listen: 9464}", Some("127.0.0.1:9464")),
+        ("{listen: \"9464\"}", Some("127.0.0.1:9464")),
+        ("{listen: 0.0.0.0:9464}", Some("0.0.0.0:9464")),
+        ("{}", None),
+    ] {
+        let text = PIPELINE.replace("topics:\n", &format!("metrics: {written}\ntopics:\n"));
+        let (manifest, _) = load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        let listen = manifest.metrics.listen.map(|addr| addr.to_string());
+        assert_eq!(listen.as_deref(), expect, "{written}");
+    }
 }
 
 #[test]

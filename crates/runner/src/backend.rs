@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use gristmill_counter::WindowCounts;
 use gristmill_flow::Connector;
 use gristmill_kafka_topic::KafkaConfig;
 use gristmill_local_topic::LocalLog;
 use gristmill_manifest::Manifest;
-use gristmill_redis_sink::{CountReader, RedisSink};
+use gristmill_redis_sink::{ClosedCursor, CountReader, RedisSink};
 
 use crate::plan::{PlanError, config};
 
@@ -76,15 +77,57 @@ impl Backend {
 }
 
 /// Reads the running counts of a plan's sinks, wherever they are.
-pub struct CountStore(Vec<Counts>);
+pub struct CountStore {
+    stores: Vec<Stored>,
+    /// Closed windows that were read and not yet told, because the call was given up.
+    closed: Vec<Window>,
+}
+
+/// What one sink has stored.
+struct Stored {
+    connector: String,
+    windows: bool,
+    counts: Counts,
+}
 
 enum Counts {
-    Redis(Box<CountReader>),
+    Redis {
+        reader: Box<CountReader>,
+        seen: Option<ClosedCursor>,
+    },
     Local {
         log: LocalLog,
         pipeline: String,
-        connector: String,
+        /// Windows that end by then were told.
+        seen: Option<i64>,
     },
+}
+
+/// A window of one sink.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Window {
+    /// The sink, `meta.name`.
+    pub sink: String,
+    /// When it starts, milliseconds since the epoch.
+    pub start: i64,
+    /// When it ends; an event of this time is in the next one.
+    pub end: i64,
+    /// Whether it is final.
+    pub closed: bool,
+    /// Its counts by key.
+    pub counts: BTreeMap<String, i64>,
+}
+
+impl Window {
+    fn of(sink: &str, window: WindowCounts) -> Self {
+        Self {
+            sink: sink.to_owned(),
+            start: window.start_ms,
+            end: window.end_ms,
+            closed: window.closed,
+            counts: window.counts,
+        }
+    }
 }
 
 impl CountStore {
@@ -100,20 +143,27 @@ impl CountStore {
             .filter(|entry| entry.kind == RedisSink::TYPE)
         {
             let config = config::<RedisSink>(entry)?;
-            stores.push(match backend {
-                Backend::Kafka(_) => Counts::Redis(Box::new(CountReader::new(
-                    &manifest.name,
-                    &entry.name,
-                    &config,
-                )?)),
+            let counts = match backend {
+                Backend::Kafka(_) => Counts::Redis {
+                    reader: Box::new(CountReader::new(&manifest.name, &entry.name, &config)?),
+                    seen: None,
+                },
                 Backend::Local(log) => Counts::Local {
                     log: log.clone(),
                     pipeline: manifest.name.clone(),
-                    connector: entry.name.clone(),
+                    seen: None,
                 },
+            };
+            stores.push(Stored {
+                connector: entry.name.clone(),
+                windows: config.window.is_some(),
+                counts,
             });
         }
-        Ok(Self(stores))
+        Ok(Self {
+            stores,
+            closed: Vec::new(),
+        })
     }
 
     /// The counts of all sinks by key; sinks that count into the same key share it.
@@ -122,15 +172,87 @@ impl CountStore {
     /// When a store cannot be asked.
     pub async fn counts(&mut self) -> Result<BTreeMap<String, i64>, BackendError> {
         let mut all = BTreeMap::new();
-        for store in &mut self.0 {
-            all.extend(match store {
-                Counts::Redis(reader) => reader.counts().await?,
+        for store in &mut self.stores {
+            all.extend(match &mut store.counts {
+                Counts::Redis { reader, .. } => reader.counts().await?,
+                Counts::Local { log, pipeline, .. } => log.counts(pipeline, &store.connector)?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Whether some sink counts in windows.
+    pub fn has_windows(&self) -> bool {
+        self.stores.iter().any(|store| store.windows)
+    }
+
+    /// Every window of every sink that is open, or closed and kept.
+    ///
+    /// # Errors
+    /// When a store cannot be asked.
+    pub async fn windows(&mut self) -> Result<Vec<Window>, BackendError> {
+        let mut all = Vec::new();
+        for store in self.stores.iter_mut().filter(|store| store.windows) {
+            let windows = match &mut store.counts {
+                Counts::Redis { reader, .. } => reader.windows().await?,
+                Counts::Local { log, pipeline, .. } => {
+                    log.windows(pipeline, &store.connector, i64::MIN)?
+                }
+            };
+            let windows = windows.into_iter();
+            all.extend(windows.map(|window| Window::of(&store.connector, window)));
+        }
+        Ok(all)
+    }
+
+    /// Windows that have closed since the last call; none at the first one. Cancel-safe: what a
+    /// dropped call has read is told by the next one.
+    ///
+    /// # Errors
+    /// When a store cannot be asked.
+    pub async fn closed(&mut self) -> Result<Vec<Window>, BackendError> {
+        for store in self.stores.iter_mut().filter(|store| store.windows) {
+            let closed = match &mut store.counts {
+                Counts::Redis { reader, seen } => reader.closed_since(seen).await?,
                 Counts::Local {
                     log,
                     pipeline,
-                    connector,
-                } => log.counts(pipeline, connector)?,
-            });
+                    seen,
+                } => {
+                    let edge = log.windows_closed(pipeline, &store.connector)?;
+                    let edge = edge.unwrap_or(i64::MIN);
+                    let windows = match seen.replace(edge) {
+                        Some(before) if before < edge => {
+                            log.windows(pipeline, &store.connector, before)?
+                        }
+                        _ => Vec::new(),
+                    };
+                    // One may have closed between the two readings: it is told next time.
+                    let told = |window: &WindowCounts| window.end_ms <= edge;
+                    windows.into_iter().filter(told).collect()
+                }
+            };
+            let closed = closed.into_iter();
+            self.closed
+                .extend(closed.map(|window| Window::of(&store.connector, window)));
+        }
+        Ok(std::mem::take(&mut self.closed))
+    }
+
+    /// Records of all sinks that came too late for their window, by key.
+    ///
+    /// # Errors
+    /// When a store cannot be asked.
+    pub async fn late(&mut self) -> Result<BTreeMap<String, i64>, BackendError> {
+        let mut all = BTreeMap::new();
+        for store in self.stores.iter_mut().filter(|store| store.windows) {
+            let late = match &mut store.counts {
+                Counts::Redis { reader, .. } => reader.late().await?,
+                Counts::Local { log, pipeline, .. } => log.late(pipeline, &store.connector)?,
+            };
+            for (key, records) in late {
+                *all.entry(key).or_insert(0) += records;
+            }
         }
         Ok(all)
     }

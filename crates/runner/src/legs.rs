@@ -1,6 +1,7 @@
 //! What the outside sees of the stages, also while they come and go.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gristmill_flow::{LegStats, Status};
 
@@ -35,6 +36,11 @@ impl Legs {
         legs
     }
 
+    /// These, which nobody else changes: for what looks at stages of its own.
+    pub fn fixed(legs: Vec<LegView>) -> Self {
+        Self(Arc::new(Mutex::new(legs)))
+    }
+
     /// All of them, as they are now.
     pub fn all(&self) -> Vec<LegView> {
         self.lock().clone()
@@ -48,7 +54,8 @@ impl Legs {
     pub(crate) fn enter(&self, stage: &Stage) -> LegView {
         let mut legs = self.lock();
         let at = legs.iter().position(|leg| leg.name == stage.name);
-        let stats = at.map_or_else(Arc::default, |at| legs[at].stats.clone());
+        let fresh = || Arc::new(LegStats::with_clock(epoch_ms));
+        let stats = at.map_or_else(fresh, |at| legs[at].stats.clone());
         stats
             .lag()
             .keys()
@@ -71,4 +78,11 @@ impl Legs {
     fn lock(&self) -> MutexGuard<'_, Vec<LegView>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The wall clock: for latencies, and for when a closed window expires.
+pub(crate) fn epoch_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }

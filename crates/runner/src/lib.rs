@@ -1,5 +1,5 @@
 //! From a validated manifest to running legs: which source, transform and sink make a leg, where
-//! topics and counts live, what is reported, and how everything stops without loss.
+//! topics and counts live, what is reported and watched, and how everything stops without loss.
 //!
 //! ```text
 //! Manifest ─▶ Plan (typed configs, built SmartModules) ─▶ Pipeline (one task a leg) ─▶ Report
@@ -11,6 +11,7 @@
 mod backend;
 mod browse;
 mod changes;
+mod doctor;
 mod legs;
 mod look_back;
 mod modules;
@@ -21,13 +22,16 @@ mod report;
 mod stages;
 mod supervisor;
 mod swap;
+mod watch;
 
-pub use backend::{Backend, BackendError, CountStore, LOCAL_DIR};
+pub use backend::{Backend, BackendError, CountStore, LOCAL_DIR, Window};
 pub use browse::{BrowseError, DeadLetter, Visit, browse, dead_letters, replay_dead_letters};
 pub use changes::{Change, ChangeKind, Changes};
+pub use doctor::{Finding, Patient, Site, Verdict, examine};
 pub use legs::{LegView, Legs};
 pub use modules::{ModuleSources, compiled_modules_dir, module_sources};
 pub use pipeline::{Control, Idle, Pipeline, PipelineError};
 pub use plan::{Plan, PlanError, Stage, StageConfig};
 pub use report::{Report, StageReport};
 pub use supervisor::ApplyError;
+pub use watch::{WatchError, WatchServer, Watched};

@@ -12,7 +12,12 @@ use crate::plan::SseSource;
 /// # Panics
 /// If a connector of this build ships an unreadable `Connector.toml`; a test reads them all.
 pub fn specs() -> Vec<ConnectorSpec> {
-    vec![spec::<SseSource>(), spec::<RedisSink>()]
+    let redis = spec::<RedisSink>().with_check(|section| {
+        let config = gristmill_redis_sink::Config::deserialize(section)
+            .map_err(|error| error.to_string())?;
+        config.check().map_err(|error| error.to_string())
+    });
+    vec![spec::<SseSource>(), redis]
 }
 
 /// A connector's description, with its own config as a further check of the section.

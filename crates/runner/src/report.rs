@@ -39,6 +39,8 @@ pub struct StageReport {
     pub duplicates: u64,
     /// Dropped by rule.
     pub dropped: u64,
+    /// That came after their window had closed.
+    pub late: u64,
     /// That the stream skipped, by its own numbering.
     pub gaps: u64,
     /// Connections after the first.
@@ -94,6 +96,7 @@ impl StageReport {
             rejected: LegStats::get(&stats.rejected),
             duplicates: LegStats::get(&stats.duplicates),
             dropped: LegStats::get(&stats.dropped),
+            late: LegStats::get(&stats.late),
             gaps: LegStats::get(&stats.gaps),
             reconnects: LegStats::get(&stats.reconnects),
             lag: (!leg.is_source).then(|| stats.lag().values().sum()),

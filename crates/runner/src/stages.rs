@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gristmill_counter::KeyTemplate;
+use gristmill_counter::{KeyTemplate, Late, WindowCounter, WindowRules};
 use gristmill_flow::{
     CancellationToken, DeadLetters, LaneDeadLetters, Leg, LegError, LegStats, NoDeadLetters, Sink,
     SinkError, Source, SourceError, Status, TopicTail,
@@ -11,12 +11,15 @@ use gristmill_kafka_topic::{
     Compression, Delivery, KafkaConfig, KafkaTail, Oversize, ReaderConfig, TopicReader, TopicSpec,
     TopicWriter, WriterConfig, ensure_topics,
 };
-use gristmill_local_topic::{LocalCounts, LocalLog, LocalReader, LocalTail, LocalWriter};
-use gristmill_manifest::{Delivery as Promise, Start};
-use gristmill_redis_sink::RedisSink;
+use gristmill_local_topic::{
+    LocalCounts, LocalLog, LocalReader, LocalTail, LocalWindows, LocalWriter,
+};
+use gristmill_manifest::{Delivery as Promise, Manifest, Start};
+use gristmill_redis_sink::{LateRule, RedisSink};
 use gristmill_smartengine::Chain;
 use gristmill_sse_source::SseSource;
 
+use crate::legs::epoch_ms;
 use crate::look_back::{LookingBack, Past, Topic};
 use crate::plan::{Plan, Stage, StageConfig};
 use crate::swap::{Slot, Swap};
@@ -41,7 +44,7 @@ pub(crate) async fn prepare(
     backend: &Backend,
     legs: &[LegView],
 ) -> Result<(), String> {
-    let specs = topic_specs(plan);
+    let specs = topic_specs(&plan.manifest);
     match backend {
         Backend::Local(log) => {
             for spec in specs {
@@ -73,11 +76,11 @@ pub(crate) async fn prepare(
 }
 
 /// The topics that the file declares, their dead-letter topics and the checkpoint topic.
-fn topic_specs(plan: &Plan) -> Vec<TopicSpec> {
+pub(crate) fn topic_specs(manifest: &Manifest) -> Vec<TopicSpec> {
     let mut specs = Vec::new();
     // -1 leaves the number of copies to the cluster, as the file does where it says nothing.
     let mut replication = -1;
-    for (name, topic) in &plan.manifest.topics {
+    for (name, topic) in &manifest.topics {
         let copies = topic.replication_factor.map_or(-1, |copies| copies as i16);
         replication = replication.max(copies);
         specs.push(TopicSpec {
@@ -94,7 +97,7 @@ fn topic_specs(plan: &Plan) -> Vec<TopicSpec> {
         });
     }
     specs.push(TopicSpec::checkpoint(
-        checkpoint_topic(&plan.name),
+        checkpoint_topic(&manifest.name),
         replication,
     ));
     specs
@@ -221,7 +224,6 @@ async fn local_stage(pipeline: &str, run: Run<'_>, log: LocalLog) -> Result<(), 
         StageConfig::Redis(config) => {
             let template = KeyTemplate::parse(&config.count)
                 .map_err(|error| LegError::Sink(format!("count: {error}")))?;
-            let sink = LocalCounts::new(log.clone(), pipeline, &stage.name, template);
             let dead_letters = LaneDeadLetters::new(|lane: gristmill_record::Lane| {
                 let id = format!("{pipeline}.{}.dead-letter", stage.name);
                 let opened = writer(&dead_letter_topic(&lane.topic), id, None);
@@ -240,6 +242,24 @@ async fn local_stage(pipeline: &str, run: Run<'_>, log: LocalLog) -> Result<(), 
             let past = Past::default();
             let topic = Topic::Local(log.clone());
             let source = LookingBack::new(source, topic, &stage.steps, past.clone());
+            if let Some(window) = &config.window {
+                let late = match window.late {
+                    LateRule::Count => Late::Count,
+                    LateRule::DeadLetter => Late::Refuse,
+                };
+                let rules = WindowRules::new(window.size, window.grace);
+                let counter = WindowCounter::new(template, rules, late);
+                let sink = LocalWindows::new(
+                    log.clone(),
+                    (pipeline, &stage.name),
+                    counter,
+                    (window.keep, window.idle),
+                    stats.clone(),
+                    epoch_ms,
+                );
+                return run_leg(run, source, sink, dead_letters, past).await;
+            }
+            let sink = LocalCounts::new(log.clone(), pipeline, &stage.name, template);
             run_leg(run, source, sink, dead_letters, past).await
         }
     }

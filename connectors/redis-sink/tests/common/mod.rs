@@ -15,6 +15,8 @@ pub(crate) fn config(url: &str) -> Config {
     Config {
         url: url.to_owned(),
         count: "{value}".to_owned(),
+        hash: None,
+        window: None,
         username: None,
         password: None,
         timeout: Duration::from_secs(5),

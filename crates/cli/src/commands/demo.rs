@@ -104,7 +104,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
         drain: args.end.drain,
     };
     let generated = args.events.map(|events| Generated::of(&generator, events));
-    let outcome = session::run(plan, backend, ends, None, |report| {
+    let (listen, json) = (args.watch.listen, args.end.json);
+    let show = session::Show { listen, json };
+    let outcome = session::run(plan, backend, ends, None, show, |report| {
         let text = if args.end.json {
             serde_json::to_string(&DemoReport { report, generated })?
         } else {

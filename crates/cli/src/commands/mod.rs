@@ -4,6 +4,7 @@ mod connector;
 mod counts;
 mod dead_letter;
 mod demo;
+mod doctor;
 mod replay;
 mod smartmodule;
 mod tap;
@@ -24,6 +25,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
         Verb::Demo(args) => demo::run(args).await,
         Verb::Up(args) => up::run(args).await,
         Verb::Validate(args) => validate::run(&args),
+        Verb::Doctor(args) => doctor::run(args).await,
         Verb::Counts(args) => counts::run(args).await,
         Verb::Replay(args) => replay::run(args).await,
         Verb::Tap(args) => tap::run(args).await,

@@ -20,7 +20,11 @@ pub(super) async fn run(args: UpArgs) -> anyhow::Result<Outcome> {
     let reload = args
         .reload
         .then(|| Reload::new(&args.file, &args.local, &plan));
-    session::run(plan, backend, ends, reload, |report| {
+    let show_as = session::Show {
+        listen: args.watch.listen,
+        json: args.end.json,
+    };
+    session::run(plan, backend, ends, reload, show_as, |report| {
         show(report, args.end.json)
     })
     .await
