@@ -10,6 +10,8 @@ use fastrand::Rng;
 
 /// Mean distance of two faults, unless `--minutes` says otherwise.
 const SPACING: Duration = Duration::from_secs(3);
+/// A rewound connection repeats 2,400 events (a minute of 40 a second) before it comes to a new one.
+const CUT_EVERY_MIN: u64 = 5_000;
 /// Before the first fault the stages come up.
 const QUIET: Duration = Duration::from_secs(3);
 
@@ -187,13 +189,14 @@ impl Shape {
         let stall_every = rarely(events / 4..events / 2 + 2);
         let refuse_every = rarely(3..8);
         let canary_every = rarely(500..3_000);
+        let cuts = (events / 15 + 1).max(CUT_EVERY_MIN)..(events / 5 + 2).max(3 * CUT_EVERY_MIN);
         Self {
             inexact,
             dedupe: inexact || duplicates,
             rate,
             malformed_every: (!duplicates).then(|| rng.u64(300..2_000)),
             canary_every,
-            cut_every: rng.u64(events / 15 + 1..events / 5 + 2),
+            cut_every: rng.u64(cuts),
             cut_mid_event: rng.u8(..4) > 0,
             duplicate_every: duplicates.then(|| rng.u64(100..2_000)),
             stall_every,
