@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use gristmill_smartmodule::{Params, Record, Result, State, json, smartmodule};
+use gristmill_smartmodule::{Keyed, Params, Record, Result, State, json, smartmodule};
 
 /// Set once by `init`, before the first record.
 static FIELD: State<json::Path> = State::new();
@@ -16,7 +16,7 @@ fn init(mut params: Params) -> Result<()> {
 
 /// An error sends the record to the dead-letter topic, with the error's words.
 #[smartmodule(filter_map)]
-fn filter_map<'a>(record: Record<'a>) -> Result<Option<(Option<&'a [u8]>, Cow<'a, str>)>> {
+fn filter_map<'a>(record: Record<'a>) -> Result<Option<Keyed<'a, Cow<'a, str>>>> {
     let text = field(FIELD.get()?, record.value())?;
     Ok(text.map(|text| (record.key(), text)))
 }
