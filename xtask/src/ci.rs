@@ -2,6 +2,7 @@
 //!
 //! With `CI=true` a missing tool is a failure; on a user's machine the step says what it skipped.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +13,9 @@ use clap::Args;
 use crate::chaos::{self, ChaosArgs};
 use crate::cluster::{Cluster, Options};
 
-/// How long the README's demo runs before it gets its Ctrl-C.
+/// What the demo says on stderr once it runs.
+const DEMO_RUNS: &str = "Ctrl-C ends it";
+/// How long the README's demo then runs before it gets its Ctrl-C.
 const DEMO_FOR: Duration = Duration::from_secs(15);
 
 /// How long each fuzz target looks for something.
@@ -273,19 +276,30 @@ fn readme(ci: &Ci) -> anyhow::Result<Option<String>> {
     command
         .args(["sh", "-c", &format!("exec {demo}")])
         .current_dir(&ci.root);
-    let child = command
+    let mut child = command
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .context("cannot start the demo")?;
     let pid = i32::try_from(child.id())?;
+    let stderr = child.stderr.take().context("the demo has no stderr")?;
+    // Ctrl-C only once it runs: a new machine builds the SmartModule first, which takes a while.
     std::thread::spawn(move || {
-        #[allow(clippy::disallowed_methods, reason = "a thread of its own")]
-        std::thread::sleep(DEMO_FOR);
-        // SAFETY: signals the process group that setsid made for the demo, nobody else's.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::kill(-pid, libc::SIGINT)
-        };
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            if line.contains(DEMO_RUNS) {
+                std::thread::spawn(move || {
+                    #[allow(clippy::disallowed_methods, reason = "a thread of its own")]
+                    std::thread::sleep(DEMO_FOR);
+                    // SAFETY: signals the process group that setsid made for the demo, nobody
+                    // else's.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        libc::kill(-pid, libc::SIGINT)
+                    };
+                });
+            }
+        }
     });
     let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stdout);
