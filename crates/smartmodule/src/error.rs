@@ -39,9 +39,10 @@ impl<E: std::error::Error> From<E> for Error {
         let only = cause.is_some_and(|cause| cause.source().is_none());
         let mut index = 0;
         while let Some(error) = cause {
-            text.push_str("\n    ");
-            if !only {
-                text.push_str(&format!("{index}: "));
+            text.push('\n');
+            match only {
+                true => text.push_str("    "),
+                false => text.push_str(&format!("{index: >4}: ")),
             }
             text.push_str(&error.to_string());
             cause = error.source();
