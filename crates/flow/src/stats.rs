@@ -51,6 +51,9 @@ pub struct LegStats {
     pub reconnects: AtomicU64,
     /// Assignments that changed after the first.
     pub rebalances: AtomicU64,
+    /// Partitions of the topic that a sink reads, over all members of its consumer group; 0 where
+    /// that is not known.
+    pub partitions: AtomicU64,
     /// Milliseconds since the epoch of the newest record whose effect is durable; 0 before any.
     pub newest_ms: AtomicI64,
     /// Milliseconds since the epoch when the source last gave an event (with its position: an id
@@ -104,6 +107,7 @@ impl Default for LegStats {
             gaps: AtomicU64::default(),
             reconnects: AtomicU64::default(),
             rebalances: AtomicU64::default(),
+            partitions: AtomicU64::default(),
             newest_ms: AtomicI64::default(),
             last_event_ms: AtomicI64::default(),
             waits: AtomicU64::default(),

@@ -206,12 +206,26 @@ impl Idle {
             self.moved = moved;
             self.since = Instant::now();
         }
-        self.since.elapsed() >= self.after
+        let after = if legs.iter().any(partitions_are_elsewhere) {
+            self.after.max(TAKEN_OVER)
+        } else {
+            self.after
+        };
+        self.since.elapsed() >= after
     }
 }
 
 fn is_over(stats: &LegStats) -> bool {
     matches!(stats.status(), Status::Ended | Status::Failed(_))
+}
+
+/// Whether some partitions of the topic that a sink reads are not ours: another copy's, or, until
+/// its session times out, a member's that was killed.
+fn partitions_are_elsewhere(leg: &LegView) -> bool {
+    let partitions = LegStats::get(&leg.stats.partitions);
+    !leg.is_source
+        && leg.stats.status() == Status::Running
+        && (leg.stats.lag().len() as u64) < partitions
 }
 
 fn has_caught_up(stats: &LegStats) -> bool {

@@ -1,6 +1,7 @@
 //! Which source, transform and sink make a stage, on which backend.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use gristmill_counter::{KeyTemplate, Late, WindowCounter, WindowRules};
 use gristmill_flow::{
@@ -45,6 +46,11 @@ pub(crate) async fn prepare(
     legs: &[LegView],
 ) -> Result<(), String> {
     let specs = topic_specs(&plan.manifest);
+    for leg in legs.iter().filter(|leg| !leg.is_source) {
+        if let Some(topic) = plan.manifest.topics.get(&leg.topic) {
+            leg.stats.partitions.store(topic.partitions.into(), Relaxed);
+        }
+    }
     match backend {
         Backend::Local(log) => {
             for spec in specs {

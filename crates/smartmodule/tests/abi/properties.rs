@@ -110,11 +110,11 @@ proptest! {
     fn filters(input in input()) {
         let input = encoded(&input);
         let theirs = stock::filter(&input, |record| {
-            refuse(way_of(record)).map(|()| way_of(record) % 3 > 0)
+            refuse(way_of(record)).map(|()| !way_of(record).is_multiple_of(3))
         });
         let own = run(&input, |input, buffers| {
             abi::filter(input, VERSION, buffers, |record| {
-                refused(ours(&record)).map(|()| ours(&record) % 3 > 0)
+                refused(ours(&record)).map(|()| !ours(&record).is_multiple_of(3))
             })
         });
         prop_assert_eq!(own, theirs);
@@ -146,7 +146,7 @@ proptest! {
     #[test]
     fn filter_maps(input in input()) {
         let input = encoded(&input);
-        let keep = |way: u32| way % 4 > 0;
+        let keep = |way: u32| !way.is_multiple_of(4);
         let theirs = stock::filter_map(&input, |record| {
             refuse(way_of(record)).map(|()| keep(way_of(record)).then(|| made_of(record)))
         });
@@ -247,7 +247,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         let (filter, kept) = run(&bytes, |input, buffers| {
-            abi::filter(input, version, buffers, |record| Ok(ours(&record) % 2 > 0))
+            abi::filter(input, version, buffers, |record| Ok(!ours(&record).is_multiple_of(2)))
         });
         let (map, _) = run(&bytes, |input, buffers| {
             abi::map(input, version, buffers, |record| Ok(ours_made(&record)))
