@@ -286,7 +286,7 @@ fn readme(ci: &Ci) -> anyhow::Result<Option<String>> {
     // Ctrl-C only once it runs: a new machine builds the SmartModule first, which takes a while.
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            eprintln!("{line}");
+            println!("{line}");
             if line.contains(DEMO_RUNS) {
                 std::thread::spawn(move || {
                     #[allow(clippy::disallowed_methods, reason = "a thread of its own")]

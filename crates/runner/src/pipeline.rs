@@ -22,6 +22,11 @@ const POLL: Duration = Duration::from_millis(50);
 /// learns of a commit with its next fetch.
 const SETTLED: Duration = Duration::from_millis(250);
 
+/// A killed member of a consumer group keeps its partitions for its session timeout (10 s unless
+/// set otherwise), and the others learn of the rebalance with a heartbeat (2 s): who wants to know
+/// that nothing is left to do waits for longer than both, as those partitions may be ours then.
+const TAKEN_OVER: Duration = Duration::from_secs(15);
+
 /// Why a pipeline ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
