@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_record::{Batch, Lane, Pool, Position, RecordRef, Records, Reject};
+use gristmill_record::{Batch, Lane, Position, RecordRef, Records, Reject};
 use tokio::time::Instant;
 
 use crate::config::Batching;
@@ -10,8 +10,6 @@ use crate::config::Batching;
 /// A batch that has this part of its records when `linger` is over is filling fast: it may wait
 /// for `linger_max`, as larger steps are cheaper.
 const BUSY_FRACTION: usize = 16;
-/// Buffers kept for later batches: while one is written and one waits, a third is filled.
-const BUFFERS_KEPT_MAX: usize = 2;
 /// How long a position waits that only passed events that are not taken; nobody misses it, and an
 /// early step would cost a commit.
 const POSITION_LINGER: Duration = Duration::from_secs(1);
@@ -23,7 +21,6 @@ pub(crate) struct Outbox {
     bounds: Batching,
     from: Option<Position>,
     records: Records,
-    pool: Pool,
     rejects: Vec<Reject>,
     reject_bytes: usize,
     /// When the first record or reject came.
@@ -40,7 +37,6 @@ impl Outbox {
             bounds,
             from,
             records: Records::default(),
-            pool: Pool::new(BUFFERS_KEPT_MAX),
             rejects: Vec::new(),
             reject_bytes: 0,
             opened: None,
@@ -98,7 +94,8 @@ impl Outbox {
     /// The batch up to `next`; what follows goes into another.
     pub(crate) fn cut(&mut self, next: Position) -> Batch {
         let from = self.from.replace(next.clone());
-        let room = self.pool.records();
+        // The next batch will be of about this size.
+        let room = Records::with_capacity(self.records.len(), self.records.bytes());
         (self.opened, self.moved, self.reject_bytes) = (None, None, 0);
         Batch {
             lane: self.lane.clone(),
