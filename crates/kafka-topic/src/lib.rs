@@ -19,7 +19,6 @@ mod config;
 mod context;
 mod error;
 mod follow;
-mod messages;
 mod native;
 mod reader;
 mod survey;

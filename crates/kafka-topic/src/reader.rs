@@ -54,9 +54,6 @@ pub struct ReaderConfig {
     pub batch_bytes_max: usize,
     /// How long a batch may wait for more records once the queue has run dry (5 ms does well).
     pub linger: Duration,
-    /// Whether records come with their headers. Without, records that have some cost less: for
-    /// sinks that have no use for them.
-    pub headers: bool,
     /// Where lag and rebalances are reported.
     pub stats: Arc<LegStats>,
 }
@@ -77,7 +74,6 @@ impl ReaderConfig {
             batch_records_max: 2048,
             batch_bytes_max: 2 << 20,
             linger: Duration::from_millis(5),
-            headers: true,
             stats,
         }
     }

@@ -190,8 +190,6 @@ async fn kafka_stage(pipeline: &str, run: Run<'_>, kafka: KafkaConfig) -> Result
                     Start::Beginning => gristmill_kafka_topic::Start::Beginning,
                     Start::End => gristmill_kafka_topic::Start::End,
                 },
-                // Neither a SmartModule nor a count sees them.
-                headers: false,
                 ..ReaderConfig::new(kafka.clone(), &stage.topic, group, stats.clone())
             };
             let source =

@@ -7,10 +7,10 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use gristmill_flow::{LegStats, SourceError, SourceEvent};
-use gristmill_record::{Lane, Pool};
+use gristmill_record::Lane;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
@@ -18,7 +18,6 @@ use super::queue::Queue;
 use super::{ReaderConfig, Start};
 use crate::context::{Change, Reading};
 use crate::error::{Doing, Trouble};
-use crate::messages::{MessageQueue, Taken};
 use crate::{ConfigError, native};
 
 use super::lane::Open;
@@ -35,18 +34,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A leader that has just taken over may not know the partition's whole length yet.
 const FAILOVER_PATIENCE: Duration = Duration::from_secs(5);
-/// How long, and how often, a partition that was assigned is asked whether it has started.
-const START_PATIENCE: Duration = Duration::from_millis(500);
-const START_POLL: Duration = Duration::from_millis(2);
 /// How often a lost connection is asked after.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Buffers kept for later batches. Those that are given back while a batch is gathered, and not
-/// all that are under way, so that a backlog's memory is not held after it.
-const BUFFERS_KEPT_MAX: usize = 4;
-/// All partitions together gather no more than so many full batches: with a hundred of them a
-/// batch each would be beyond any bound on memory.
-const GATHERED_BATCHES_MAX: usize = 3;
 
 pub(super) enum Command {
     Resume {
@@ -66,8 +55,6 @@ pub(super) struct Thread {
     queue: Arc<Queue>,
     /// Partitions that are ours; `None` until they are resumed.
     lanes: BTreeMap<i32, Option<Open>>,
-    /// Buffers for batches.
-    pool: Pool,
     full_since: Option<Instant>,
     paused: bool,
     committed_at: Instant,
@@ -126,7 +113,6 @@ impl Thread {
             consumer: Arc::new(consumer),
             queue,
             lanes: BTreeMap::new(),
-            pool: Pool::new(BUFFERS_KEPT_MAX),
             full_since: None,
             paused: false,
             committed_at: Instant::now(),
@@ -145,97 +131,50 @@ impl Thread {
         }
         // A message borrows its consumer; what is done with the message borrows the rest of us.
         let consumer = Arc::clone(&self.consumer);
-        let Some(mut messages) = MessageQueue::new(&consumer) else {
-            let reason = format!("librdkafka has no memory to read `{}`", self.topic);
-            return self.queue.push(Err(SourceError::Fatal(reason)));
-        };
         let mut closing = None;
         while !self.queue.is_closed() && closing.is_none() {
             match commands.try_recv() {
                 Ok(Command::Resume { offsets, reply }) => {
                     // The leg may have gone meanwhile.
-                    let _ = reply.send(self.resume(&offsets, &messages));
+                    let _ = reply.send(self.resume(&offsets));
                 }
                 Ok(Command::Close { reply }) => closing = Some(reply),
-                Err(_) => self.turn(&consumer, &mut messages),
+                Err(_) => self.turn(&consumer),
             }
         }
-        drop(messages);
         // The last reference is the one that `close` drops: only then is the group left, and a
         // restart need not wait for the session to time out.
         drop(consumer);
         self.close(closing, commands);
     }
 
-    /// One look at the group, one at the records, and what follows from them.
-    fn turn(&mut self, consumer: &BaseConsumer<Reading>, messages: &mut MessageQueue<Reading>) {
+    /// One poll and what follows from it.
+    fn turn(&mut self, consumer: &BaseConsumer<Reading>) {
         self.commit(CommitMode::Async, COMMIT_INTERVAL);
         if !self.has_room() && !self.paused {
             return;
-        }
-        // Without a lane there is only the group to wait for.
-        let reads = self.lanes.values().any(Option::is_some);
-        self.serve(consumer, if reads { Duration::ZERO } else { IDLE_POLL });
-        if !reads {
-            return self.probe();
         }
         let waiting = self.lanes.values().flatten().filter_map(Open::since).min();
         let timeout = match waiting {
             Some(since) => self.config.linger.saturating_sub(since.elapsed()),
             None => IDLE_POLL,
         };
-        if messages.take(timeout, |message| self.take(message)) == 0 {
-            // Run dry: what is there goes out.
-            let due: Vec<i32> = self.lanes.keys().copied().collect();
-            due.into_iter().for_each(|partition| self.cut(partition));
-            self.probe();
-        }
-        self.cut_largest();
-    }
-
-    /// Keep what all partitions gather within bounds.
-    fn cut_largest(&mut self) {
-        let open = self.lanes.iter().filter_map(|(partition, lane)| {
-            let lane = lane.as_ref()?;
-            Some((lane.bytes(), *partition))
-        });
-        let (total, largest) = open.fold((0, (0, 0)), |(total, largest), lane| {
-            (total + lane.0, largest.max(lane))
-        });
-        if total > GATHERED_BATCHES_MAX * self.config.batch_bytes_max {
-            self.cut(largest.1);
-        }
-    }
-
-    /// What the client says beside the records: rebalances, and errors of its own.
-    fn serve(&mut self, consumer: &BaseConsumer<Reading>, timeout: Duration) {
         match consumer.poll(timeout) {
-            Some(Ok(message)) => self.astray(message.partition()),
-            // Of a partition that is not read yet.
-            Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+            Some(Ok(message)) => self.take(&message),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.end_of_partition(partition, consumer.context().take_end());
+            }
             Some(Err(error)) => self.failed(&error),
+            // Run dry: what is there goes out.
+            None => {
+                let due: Vec<i32> = self.lanes.keys().copied().collect();
+                due.into_iter().for_each(|partition| self.cut(partition));
+                self.probe();
+            }
         }
         for change in consumer.context().take_changes() {
             self.changed(change);
         }
-    }
-
-    /// A record came by the group's queue. Before its lane is open it is not ours to hand out:
-    /// fetched before the leg said where to go on. Afterwards none comes this way; if one does, the
-    /// lane must be sent to where the sink is once more, or the record would be missing.
-    fn astray(&mut self, partition: i32) {
-        if self.lanes.get(&partition).is_some_and(Option::is_some) {
-            tracing::debug!(topic = &*self.topic, partition, "a record astray");
-            self.resume_anew(partition);
-        }
-    }
-
-    /// Ask the leg to send a lane to where the sink is.
-    fn resume_anew(&mut self, partition: i32) {
-        self.queue.discard(&[partition]);
-        self.lanes.insert(partition, None);
-        let lane = Lane::new(Arc::clone(&self.topic), partition);
-        self.queue.push(Ok(SourceEvent::Assigned(vec![lane])));
     }
 
     /// Whether the queue takes more; if it has not for long, the partitions are paused, so that
@@ -278,20 +217,13 @@ impl Thread {
         }
     }
 
-    fn take(&mut self, message: &Taken<'_>) {
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
         let partition = message.partition();
-        match message.error() {
-            None => {}
-            Some(Code::PartitionEOF) => {
-                return self.end_of_partition(partition, message.offset());
-            }
-            Some(code) => return self.failed(&KafkaError::MessageConsumption(code)),
-        }
         // Fetched before the leg said where to go on: not ours to hand out.
         let Some(Some(lane)) = self.lanes.get_mut(&partition) else {
             return;
         };
-        if !lane.push(message, self.config.headers) {
+        if !lane.push(message) {
             return;
         }
         if lane.is_full(self.config.batch_records_max, self.config.batch_bytes_max) {
@@ -318,7 +250,7 @@ impl Thread {
 
     /// Nothing more for now: whatever lies between the last record and the end is not for readers
     /// (control markers, aborted records), and the position may pass it.
-    fn end_of_partition(&mut self, partition: i32, end: i64) {
+    fn end_of_partition(&mut self, partition: i32, end: Option<i64>) {
         let Some(Some(lane)) = self.lanes.get_mut(&partition) else {
             return;
         };
@@ -363,11 +295,7 @@ impl Thread {
     }
 
     /// Go to where the sink is.
-    fn resume(
-        &mut self,
-        offsets: &BTreeMap<i32, Option<i64>>,
-        messages: &MessageQueue<Reading>,
-    ) -> Result<(), SourceError> {
+    fn resume(&mut self, offsets: &BTreeMap<i32, Option<i64>>) -> Result<(), SourceError> {
         let partitions: Vec<i32> = offsets.keys().copied().collect();
         self.queue.discard(&partitions);
         let mut targets = TopicPartitionList::new();
@@ -392,50 +320,23 @@ impl Thread {
         open.iter().for_each(|(partition, _)| {
             paused.add_partition(&self.topic, *partition);
         });
-        self.seek(&targets)?;
-        // Started, now that it could seek; what was fetched before the seek never comes out.
-        open.iter()
-            .for_each(|(partition, _)| messages.adopt(&self.c_topic, *partition));
+        let result = self.consumer.seek_partitions(targets, REQUEST_TIMEOUT);
+        let result = result.map_err(|error| self.retry(&error))?;
+        for element in result.elements() {
+            // Not started yet (`State`), or a broker is away: the leg calls again.
+            element.error().map_err(|error| self.retry(&error))?;
+        }
         self.consumer
             .resume(&paused)
             .map_err(|error| self.retry(&error))?;
         for (partition, offset) in open {
             let lane = Lane::new(Arc::clone(&self.topic), partition);
-            self.lanes
-                .insert(partition, Some(Open::new(lane, offset, &self.pool)));
+            self.lanes.insert(partition, Some(Open::new(lane, offset)));
         }
         if self.paused {
             self.pause_all(true);
         }
         Ok(())
-    }
-
-    /// Seek, once librdkafka has started the partitions: it does so on a thread of its own, a few
-    /// milliseconds after they were assigned.
-    fn seek(&self, targets: &TopicPartitionList) -> Result<(), SourceError> {
-        let began = Instant::now();
-        loop {
-            let result = self
-                .consumer
-                .seek_partitions(targets.clone(), REQUEST_TIMEOUT);
-            let result = result.map_err(|error| self.retry(&error))?;
-            let error = result
-                .elements()
-                .iter()
-                .find_map(|element| element.error().err());
-            match error {
-                None => return Ok(()),
-                Some(error)
-                    if error.rdkafka_error_code() == Some(Code::State)
-                        && began.elapsed() < START_PATIENCE =>
-                {
-                    #[allow(clippy::disallowed_methods, reason = "a thread of its own")]
-                    std::thread::sleep(START_POLL);
-                }
-                // A broker is away: the leg calls again.
-                Some(error) => return Err(self.retry(&error)),
-            }
-        }
     }
 
     /// The offset to go on at, if it still is in the topic.
@@ -534,8 +435,12 @@ impl Thread {
                     self.queue.push(Err(SourceError::Fatal(reason)));
                 }
                 _ => {
-                    // A leader that was catching up: librdkafka has stopped fetching.
-                    self.resume_anew(partition);
+                    // A leader that was catching up: librdkafka has stopped fetching, so ask for
+                    // the lane to be resumed anew.
+                    self.queue.discard(&[partition]);
+                    self.lanes.insert(partition, None);
+                    let lane = Lane::new(Arc::clone(&self.topic), partition);
+                    self.queue.push(Ok(SourceEvent::Assigned(vec![lane])));
                 }
             }
         }
