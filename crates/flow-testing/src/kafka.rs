@@ -3,6 +3,7 @@
 //! Tests read `GRISTMILL_TEST_KAFKA` (brokers, comma-separated). Without it they are skipped and
 //! say so, unless `GRISTMILL_TEST_REQUIRE=1`, as in CI: then they fail.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +24,54 @@ pub fn brokers() -> Option<Vec<String>> {
             None
         }
     }
+}
+
+/// The listeners with TLS and logins of `cargo xtask cluster up --secure`.
+#[derive(Debug, Clone)]
+pub struct Secure {
+    /// Not encrypted; a login with PLAIN.
+    pub login: Vec<String>,
+    /// Encrypted; a login with PLAIN or SCRAM.
+    pub tls_login: Vec<String>,
+    /// Encrypted; a client certificate is asked for.
+    pub tls_cert: Vec<String>,
+    /// Who may log in.
+    pub username: &'static str,
+    /// Their password.
+    pub password: String,
+    /// The cluster's certificates, and those of strangers.
+    pub pki: PathBuf,
+}
+
+/// The secured listeners, or `None` (said on stderr) where there are none. `cargo xtask ci` has a
+/// step of its own for these tests, so that the others need no second cluster.
+///
+/// # Panics
+/// If the cluster's password cannot be read.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub fn secure() -> Option<Secure> {
+    let list = |name: &str| -> Option<Vec<String>> {
+        let brokers = std::env::var(format!("GRISTMILL_TEST_KAFKA_{name}")).ok()?;
+        Some(brokers.split(',').map(str::to_owned).collect())
+    };
+    let dir = std::env::var_os("GRISTMILL_TEST_KAFKA_SECURE_DIR").map(PathBuf::from);
+    let (Some(login), Some(tls_login), Some(tls_cert), Some(pki)) =
+        (list("LOGIN"), list("TLS_LOGIN"), list("TLS_CERT"), dir)
+    else {
+        eprintln!(
+            "skipped: GRISTMILL_TEST_KAFKA_LOGIN and others are not set; `cargo xtask cluster up \
+             --secure` starts such a cluster and prints them, `cargo xtask ci --only tls` does all"
+        );
+        return None;
+    };
+    Some(Secure {
+        login,
+        tls_login,
+        tls_cert,
+        username: "gristmill",
+        password: std::fs::read_to_string(pki.join("password")).unwrap(),
+        pki,
+    })
 }
 
 /// A name that no other test, of this run or an earlier one, uses.

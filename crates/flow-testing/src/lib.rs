@@ -5,6 +5,8 @@
 
 pub mod conformance;
 pub mod kafka;
+pub mod pki;
 pub mod redis;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod tls;

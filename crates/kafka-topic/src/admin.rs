@@ -11,6 +11,7 @@ use rdkafka::metadata::Metadata;
 use crate::KafkaConfig;
 use crate::context::Context;
 use crate::error::{Doing, Trouble};
+use crate::survey::survey;
 
 /// How long one request to the cluster may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,18 +138,18 @@ async fn metadata(
 ) -> Result<(AdminClient<Context>, Metadata), SourceError> {
     let task = tokio::task::spawn_blocking(move || {
         let result = admin.inner().fetch_metadata(None, REQUEST_TIMEOUT);
-        let trouble = admin.inner().context().trouble();
-        (admin, result, trouble)
+        (admin, result)
     });
-    let (admin, result, trouble) = task
+    let (admin, result) = task
         .await
         .map_err(|error| SourceError::Fatal(error.to_string()))?;
     match result {
         Ok(metadata) => Ok((admin, metadata)),
         Err(error) => {
-            let code = trouble
-                .or(error.rdkafka_error_code())
-                .unwrap_or(Code::AllBrokersDown);
+            // An admin client serves no events, in which the reason is (a refused login, say):
+            // ask with one that does.
+            survey(kafka).await?;
+            let code = error.rdkafka_error_code().unwrap_or(Code::AllBrokersDown);
             Err(Doing::Create { topic: "" }.explain(code, kafka).into())
         }
     }

@@ -19,8 +19,6 @@ use crate::context::Reading;
 use crate::error::{Doing, Trouble};
 
 const VERSION: u32 = 1;
-const NO_END: &str = "librdkafka does not say where a partition ends: this build's librdkafka does \
-    not fit Gristmill";
 /// How long a read may go without an answer, or wait for another writer's open transaction.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -212,13 +210,11 @@ pub(crate) fn read(
                 deadline = Instant::now() + PATIENCE;
                 message.offset() + 1
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => match consumer.context().take_end() {
-                Some(end) => {
-                    blocked = end < high;
-                    end
-                }
-                None => return Err(Trouble::Lasting(NO_END.to_owned())),
-            },
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                let end = consumer.context().take_end()?;
+                blocked = end < high;
+                end
+            }
             Some(Err(error)) => match explain(&error) {
                 trouble @ Trouble::Lasting(_) => return Err(trouble),
                 Trouble::Passing(reason) => {

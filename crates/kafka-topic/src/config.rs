@@ -6,6 +6,10 @@ use std::fmt;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
+use rdkafka::producer::BaseProducer;
+
+use crate::context::Context;
+use crate::security::{check_by_hand, refused_file, typed_key};
 
 /// Properties that the delivery guarantee rests on, with the reason a user is given.
 const OWNED: &[(&str, &str)] = &[
@@ -107,8 +111,8 @@ pub struct KafkaConfig {
     pub brokers: Vec<String>,
     /// Names this client in the brokers' logs and quotas.
     pub client_id: String,
-    /// librdkafka properties, such as `security.protocol` and `sasl.*`, passed through. Those that
-    /// the delivery guarantee rests on are refused.
+    /// librdkafka properties, passed through: those of [`Security`](crate::Security), and the
+    /// user's own. Those that the delivery guarantee rests on are refused.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -131,12 +135,49 @@ pub enum ConfigError {
         /// librdkafka's words.
         reason: String,
     },
+    /// What only OpenSSL can do.
+    #[error(
+        "{key}: {what} is not in this build of gristmill: build it with `cargo build --release \
+         --features kafka-tls` (Debian: apt-get install libssl-dev pkg-config), or use the image"
+    )]
+    NotBuilt {
+        /// The key that asks for it.
+        key: &'static str,
+        /// What it asks for.
+        what: String,
+    },
+    /// A file of certificates.
+    #[error("kafka.{0}")]
+    File(#[from] gristmill_tls::TlsError),
+    /// A file that OpenSSL does not take.
+    #[error("{key}: {reason}")]
+    Unusable {
+        /// The key that names it.
+        key: &'static str,
+        /// OpenSSL's words.
+        reason: String,
+    },
     /// No client for another reason.
     #[error("no Kafka client can be made: {0}")]
     Client(String),
     /// Nothing to connect to.
     #[error("kafka.brokers is empty: name at least one broker as host:port")]
     NoBrokers,
+}
+
+impl ConfigError {
+    /// The key of the pipeline's file that is wrong, such as `kafka.tls.ca-file`.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Owned { key, .. } | Self::Refused { key, .. } => Some(
+                typed_key(key).map_or_else(|| format!("kafka.properties.{key}"), str::to_owned),
+            ),
+            Self::NotBuilt { key, .. } | Self::Unusable { key, .. } => Some((*key).to_owned()),
+            Self::File(error) => Some(format!("kafka.{}", error.key)),
+            Self::NoBrokers => Some("kafka.brokers".to_owned()),
+            Self::Client(_) => None,
+        }
+    }
 }
 
 impl KafkaConfig {
@@ -154,8 +195,15 @@ impl KafkaConfig {
         // librdkafka checks names and values one by one when the native configuration is made.
         config
             .create_native_config()
-            .map(drop)
-            .map_err(|error| self.refused(error))
+            .map_err(|error| self.refused(error))?;
+        check_by_hand(&self.properties)?;
+        if cfg!(feature = "tls") && self.properties.keys().any(|key| key.starts_with("ssl.")) {
+            // Certificates and keys only when there is a client.
+            config
+                .create_with_context::<_, BaseProducer<Context>>(Context::default())
+                .map_err(|error| self.refused(error))?;
+        }
+        Ok(())
     }
 
     /// What every client of this cluster has in common.
@@ -194,14 +242,19 @@ impl KafkaConfig {
                 },
                 key,
             },
-            KafkaError::ClientCreation(reason) => {
-                let hint = if reason.contains("OpenSSL") || reason.contains("SSL") {
-                    "; this build has no TLS: build with the feature `tls`"
-                } else {
-                    ""
-                };
-                ConfigError::Client(format!("{reason}{hint}"))
-            }
+            KafkaError::ClientCreation(reason) => match refused_file(&reason) {
+                // The file was read before and is a key: what is left is its password.
+                Some(("kafka.tls.key-file", _))
+                    if self.properties.contains_key("ssl.key.password") =>
+                {
+                    ConfigError::Unusable {
+                        key: "kafka.tls.key-password",
+                        reason: "the private key does not open with it: correct it".to_owned(),
+                    }
+                }
+                Some((key, reason)) => ConfigError::Unusable { key, reason },
+                None => ConfigError::Client(reason),
+            },
             error => ConfigError::Client(error.to_string()),
         }
     }

@@ -6,6 +6,7 @@ use gristmill_flow::{SinkError, SourceError};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::KafkaConfig;
+use crate::context::Cause;
 
 /// How long a leg waits before it asks again. librdkafka reconnects by itself meanwhile.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -72,11 +73,24 @@ impl Doing<'_> {
         }
     }
 
-    /// What `code` means here.
-    pub(crate) fn explain(&self, code: Code, kafka: &KafkaConfig) -> Trouble {
+    /// Whether this is the first that is asked of the cluster: what is wrong from the start is the
+    /// configuration's fault, and what goes wrong later (a certificate that expires) passes.
+    fn is_first(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Read { group: None, .. })
+    }
+
+    /// What `cause` means here.
+    pub(crate) fn explain(&self, cause: impl Into<Cause>, kafka: &KafkaConfig) -> Trouble {
         use Trouble::{Lasting, Passing};
         let topic = self.topic();
         let at = kafka.at();
+        let code = match cause.into() {
+            Cause::Code(code) => code,
+            Cause::Handshake(why) if why.is_certain() && self.is_first() => {
+                return Lasting(why.explain(&at));
+            }
+            Cause::Handshake(why) => return Passing(why.explain(&at)),
+        };
         match code {
             Code::TopicAuthorizationFailed => {
                 let (verb, rights) = match self {
@@ -120,8 +134,8 @@ impl Doing<'_> {
                 ))
             }
             Code::Authentication | Code::SaslAuthenticationFailed => Lasting(format!(
-                "{at} refused the login: check sasl.username, sasl.password and sasl.mechanism in \
-                 kafka.properties"
+                "{at} refused the login: check `username`, `password` and `mechanism` in \
+                 `kafka.sasl`"
             )),
             Code::UnsupportedFeature | Code::UnsupportedVersion
                 if matches!(self, Self::Write { .. }) =>

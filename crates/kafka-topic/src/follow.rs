@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use crate::KafkaConfig;
-use crate::context::Reading;
+use crate::context::{Reading, heard};
 use crate::error::{Doing, Trouble};
 use crate::reader::lane::push;
 
@@ -144,15 +144,17 @@ impl Thread {
     }
 
     fn explain(&self, code: Code) -> Trouble {
-        let code = match self.consumer.context().trouble() {
-            Some(login @ (Code::Authentication | Code::SaslAuthenticationFailed)) => login,
-            _ => code,
-        };
+        let refusal = self
+            .consumer
+            .context()
+            .trouble()
+            .filter(|it| it.is_refusal());
+        let cause = refusal.unwrap_or(code.into());
         Doing::Read {
             topic: &self.config.topic,
             group: None,
         }
-        .explain(code, &self.config.kafka)
+        .explain(cause, &self.config.kafka)
     }
 
     fn trouble(&self, error: &KafkaError) -> Trouble {
@@ -170,7 +172,10 @@ impl Thread {
         let metadata = self
             .consumer
             .fetch_metadata(Some(&topic), REQUEST_TIMEOUT)
-            .map_err(|error| self.trouble(&error))?;
+            .map_err(|error| {
+                heard(&self.consumer);
+                self.trouble(&error)
+            })?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
             return Err(self.explain(Code::UnknownTopicOrPartition));
         };
@@ -196,9 +201,10 @@ impl Thread {
                 .map_err(|error| self.trouble(&error))?;
             // The end includes what was committed a moment ago and is not stable yet: the brokers
             // mark a transaction's partitions after they have confirmed its commit.
-            let end = uncommitted
+            let (_, end) = uncommitted
                 .fetch_watermarks(&topic, partition, REQUEST_TIMEOUT)
-                .map_or(high, |(_, end)| end.max(high));
+                .map_err(|error| self.trouble(&error))?;
+            let end = end.max(high);
             let from = match &self.config.from {
                 From::Beginning => low,
                 From::End => high,
@@ -235,15 +241,15 @@ impl Thread {
             .consumer
             .offsets_for_times(wanted, REQUEST_TIMEOUT)
             .map_err(|error| self.trouble(&error))?;
-        let offset = |offset: Offset| match offset {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        };
-        let elements = found.elements();
-        Ok(elements
-            .iter()
-            .filter_map(|e| Some((e.partition(), offset(e.offset())?)))
-            .collect())
+        let mut at = BTreeMap::new();
+        for element in found.elements() {
+            // One whose leader did not answer is not one without such records.
+            element.error().map_err(|error| self.trouble(&error))?;
+            if let Offset::Offset(offset) = element.offset() {
+                at.insert(element.partition(), offset);
+            }
+        }
+        Ok(at)
     }
 
     fn run(&mut self, sender: &mpsc::Sender<Result<Batch, SourceError>>) {
@@ -269,10 +275,13 @@ impl Thread {
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     quiet = Instant::now();
-                    (
-                        partition,
-                        self.consumer.context().take_end().unwrap_or(i64::MAX),
-                    )
+                    match self.consumer.context().take_end() {
+                        Ok(end) => (partition, end),
+                        Err(trouble) => {
+                            let _ = sender.blocking_send(Err(trouble.into()));
+                            return;
+                        }
+                    }
                 }
                 Some(Err(error)) => {
                     let error = SourceError::from(self.trouble(&error));

@@ -46,6 +46,8 @@ pub struct ReaderConfig {
     pub topic: String,
     /// The consumer group, whose members share the topic's partitions.
     pub group: String,
+    /// Only these partitions, whoever else is in the group; `None` for what the group gives.
+    pub partitions: Option<Vec<i32>>,
     /// Where to start without a position.
     pub start: Start,
     /// Most records in a batch (2048 does well).
@@ -54,7 +56,10 @@ pub struct ReaderConfig {
     pub batch_bytes_max: usize,
     /// How long a batch may wait for more records once the queue has run dry (5 ms does well).
     pub linger: Duration,
-    /// Where lag and rebalances are reported.
+    /// Whether records come with their headers. Without, records that have some cost less: for
+    /// sinks that have no use for them.
+    pub headers: bool,
+    /// Where lag, rebalances and the number of partitions are reported.
     pub stats: Arc<LegStats>,
 }
 
@@ -70,16 +75,18 @@ impl ReaderConfig {
             kafka,
             topic: topic.into(),
             group: group.into(),
+            partitions: None,
             start: Start::default(),
             batch_records_max: 2048,
             batch_bytes_max: 2 << 20,
             linger: Duration::from_millis(5),
+            headers: true,
             stats,
         }
     }
 }
 
-/// Reads a topic as a member of a consumer group.
+/// Reads a topic as a member of a consumer group, or some of its partitions by itself.
 #[derive(Debug)]
 pub struct TopicReader {
     topic: Arc<str>,
@@ -112,6 +119,20 @@ impl TopicReader {
     }
 }
 
+impl TopicReader {
+    /// Have the reader's thread do something, and wait for its answer.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, SourceError> {
+        let gone = || SourceError::Fatal(format!("the reader of `{}` has ended", self.topic));
+        let (reply, answer) = oneshot::channel();
+        self.queue.wake();
+        self.commands.send(command(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}
+
 impl Source for TopicReader {
     async fn next(&mut self) -> Result<SourceEvent, SourceError> {
         self.queue.pop().await
@@ -132,13 +153,11 @@ impl Source for TopicReader {
             };
             offsets.insert(lane.partition, offset);
         }
-        let (reply, answer) = oneshot::channel();
-        let gone = || SourceError::Fatal(format!("the reader of `{}` has ended", self.topic));
-        self.queue.wake();
-        self.commands
-            .send(Command::Resume { offsets, reply })
-            .map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.ask(|reply| Command::Resume { offsets, reply }).await?
+    }
+
+    async fn topic_id(&mut self) -> Result<Option<String>, SourceError> {
+        self.ask(|reply| Command::TopicId { reply }).await?
     }
 
     fn committed(&mut self, lane: &Lane, next: &Position) {

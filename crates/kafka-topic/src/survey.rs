@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::KafkaConfig;
-use crate::context::{Context, Reading};
+use crate::context::{Cause, Context, Reading, heard};
 use crate::error::{Doing, Trouble};
 
 /// How long a broker may take to answer. A client that cannot connect needs all of it.
@@ -55,12 +55,10 @@ pub async fn survey(kafka: &KafkaConfig) -> Result<Cluster, SourceError> {
         let metadata = consumer
             .fetch_metadata(None, ANSWER_TIMEOUT)
             .map_err(|error| {
-                let code = consumer
-                    .context()
-                    .trouble()
-                    .or(error.rdkafka_error_code())
-                    .unwrap_or(Code::AllBrokersDown);
-                Doing::Create { topic: "" }.explain(code, &kafka)
+                let cause = heard(&consumer)
+                    .or(error.rdkafka_error_code().map(Cause::Code))
+                    .unwrap_or(Code::AllBrokersDown.into());
+                Doing::Create { topic: "" }.explain(cause, &kafka)
             })?;
         Ok(cluster(&metadata, started.elapsed()))
     })
@@ -88,16 +86,17 @@ pub async fn try_transactions(
         producer
             .init_transactions(TRANSACTION_TIMEOUT)
             .map_err(|error| {
-                let code = producer
+                producer.poll(Duration::from_millis(10));
+                let cause = producer
                     .context()
                     .trouble()
-                    .or(error.rdkafka_error_code())
-                    .unwrap_or(Code::OperationTimedOut);
+                    .or(error.rdkafka_error_code().map(Cause::Code))
+                    .unwrap_or(Code::OperationTimedOut.into());
                 let doing = Doing::Write {
                     topic: &topic,
                     transactional_id: &id,
                 };
-                doing.explain(code, &kafka)
+                doing.explain(cause, &kafka)
             })
     })
     .await
@@ -118,8 +117,8 @@ pub async fn try_group(kafka: &KafkaConfig, topic: &str, group: &str) -> Result<
                 topic: &topic,
                 group: Some(&group),
             };
-            let code = code.or(consumer.context().trouble());
-            doing.explain(code.unwrap_or(Code::OperationTimedOut), &kafka)
+            let cause = code.map(Cause::Code).or(heard(&consumer));
+            doing.explain(cause.unwrap_or(Code::OperationTimedOut.into()), &kafka)
         };
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topic, 0, Offset::Invalid)
@@ -137,6 +136,8 @@ pub async fn try_group(kafka: &KafkaConfig, topic: &str, group: &str) -> Result<
 
 fn consumer(kafka: &KafkaConfig, group: Option<&str>) -> Result<BaseConsumer<Reading>, Trouble> {
     let mut client = kafka.client().map_err(lasting)?;
+    // Who looks wants to know that a broker hung up: it may have expected TLS.
+    client.set("log.connection.close", "true");
     if let Some(group) = group {
         client.set("group.id", group);
         client.set("enable.auto.commit", "false");

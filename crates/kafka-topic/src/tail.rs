@@ -3,7 +3,7 @@
 use gristmill_flow::{SourceError, TopicTail};
 use gristmill_record::RecordRef;
 
-use crate::{FollowConfig, Follower, From, KafkaConfig, Until, is_missing_topic};
+use crate::{FollowConfig, Follower, From, KafkaConfig, Until};
 
 /// Looks back into a topic: every committed record from a point in time on, to the end as of now.
 #[derive(Debug, Clone)]
@@ -34,11 +34,9 @@ impl TopicTail for KafkaTail {
             from: From::Timestamp(since_ms.max(0)),
             until: Until::End,
         };
-        let mut follower = match Follower::open(config).await {
-            Ok(follower) => follower,
-            Err(error) if is_missing_topic(&error) => return Ok(0),
-            Err(error) => return Err(error),
-        };
+        // Also where the topic is missing: a broker that has just come up may not know of it yet,
+        // and what it holds would be taken for new.
+        let mut follower = Follower::open(config).await?;
         let mut visited = 0;
         while let Some(batch) = follower.next().await? {
             for record in batch.records.iter() {

@@ -12,6 +12,7 @@
 
 mod live;
 mod record;
+mod reports;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};

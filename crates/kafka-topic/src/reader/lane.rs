@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use gristmill_record::{Batch, Lane, Position, RecordRef, Records};
+use gristmill_record::{Batch, Lane, Pool, Position, RecordRef, Records};
 use rdkafka::message::{BorrowedMessage, Message};
 
-use crate::native;
+use crate::messages::Taken;
+use crate::native::Headers;
 
 /// A partition that is being read.
 #[derive(Debug)]
@@ -18,19 +19,18 @@ pub(super) struct Open {
     records: Records,
     /// When the first of `records` came.
     since: Option<Instant>,
-    /// Size of the last batch, as a guess for the next.
-    guess: (usize, usize),
+    pool: Pool,
 }
 
 impl Open {
-    pub(super) fn new(lane: Lane, offset: i64) -> Self {
+    pub(super) fn new(lane: Lane, offset: i64, pool: &Pool) -> Self {
         Self {
             lane,
             from: offset,
             next: offset,
             records: Records::default(),
             since: None,
-            guess: (0, 0),
+            pool: pool.clone(),
         }
     }
 
@@ -44,17 +44,26 @@ impl Open {
     }
 
     /// Take a record in; false if it is from before where this partition was sent to.
-    pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) -> bool {
+    pub(super) fn push(&mut self, message: &Taken<'_>, headers: bool) -> bool {
         if message.offset() < self.next {
             return false;
         }
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            self.records = Records::with_capacity(self.guess.0, self.guess.1);
+            self.records = self.pool.records();
         }
-        push(&mut self.records, message);
+        if headers {
+            append(&mut self.records, message.record(), message.headers());
+        } else {
+            self.records.push(message.record());
+        }
         self.next = message.offset() + 1;
         true
+    }
+
+    /// Bytes of what waits to be cut.
+    pub(super) fn bytes(&self) -> usize {
+        self.records.bytes()
     }
 
     pub(super) fn is_full(&self, records_max: usize, bytes_max: usize) -> bool {
@@ -68,7 +77,6 @@ impl Open {
         }
         self.since = None;
         let records = std::mem::take(&mut self.records);
-        self.guess = (records.len(), records.bytes());
         let from = std::mem::replace(&mut self.from, self.next);
         Some(Batch {
             lane: self.lane.clone(),
@@ -80,8 +88,8 @@ impl Open {
     }
 
     /// The same, at the partition's end.
-    pub(super) fn cut_at(&mut self, end: Option<i64>) -> Option<Batch> {
-        self.next = end.unwrap_or(self.next).max(self.next);
+    pub(super) fn cut_at(&mut self, end: i64) -> Option<Batch> {
+        self.next = self.next.max(end);
         self.cut()
     }
 
@@ -100,13 +108,13 @@ pub(crate) fn push(records: &mut Records, message: &BorrowedMessage<'_>) {
         message.key(),
         message.payload().unwrap_or_default(),
     );
-    let headers = native::headers(message);
+    append(records, record, Headers::of(message));
+}
+
+fn append(records: &mut Records, record: RecordRef<'_>, headers: Headers<'_>) {
     if headers.is_empty() {
         records.push(record);
     } else {
-        records.push_with_headers(
-            record,
-            headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())),
-        );
+        records.push_with_headers(record, headers);
     }
 }

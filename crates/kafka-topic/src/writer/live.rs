@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use gristmill_flow::SinkError;
 use gristmill_record::Records;
 use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::Producer;
 
+use super::reports::Reporting;
 use super::{Delivery, Oversize, WriterConfig, record};
 use crate::admin;
 use crate::checkpoint::{self, Checkpoint};
@@ -20,16 +21,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a write may take before it is given up: below transaction.timeout.ms, so that it is us
 /// who end the transaction.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a flush looks whether all is delivered.
-const FLUSH_POLL_MIN: Duration = Duration::from_micros(200);
-const FLUSH_POLL_MAX: Duration = Duration::from_millis(5);
 const TRANSACTION_TIMEOUT_MS: &str = "60000";
 /// What the producer may hold: one batch at a time, so this is only reached by large ones.
 const QUEUE_KBYTES_MIN: usize = 16 << 10;
 
 /// A producer that is ready to write, and what is stored.
 pub(super) struct Live {
-    producer: Arc<BaseProducer<Context>>,
+    producer: Arc<Reporting>,
     /// `max.message.bytes` of the topic and of the dead-letter topic.
     limits: (usize, usize),
     pub(super) stored: BTreeMap<String, Checkpoint>,
@@ -60,7 +58,7 @@ impl Outcome {
 }
 
 /// A producer for `config`, not connected yet; records of up to `limit` bytes.
-fn producer_for(config: &WriterConfig, limit: usize) -> Result<BaseProducer<Context>, Trouble> {
+fn producer_for(config: &WriterConfig, limit: usize) -> Result<Reporting, Trouble> {
     let lasting = |error: crate::ConfigError| Trouble::Lasting(error.to_string());
     let mut client = config.kafka.client().map_err(lasting)?;
     let mut default = |key: &str, value: &str| {
@@ -96,6 +94,7 @@ fn producer_for(config: &WriterConfig, limit: usize) -> Result<BaseProducer<Cont
     }
     client
         .create_with_context(Context::default())
+        .map(Reporting::new)
         .map_err(|error| lasting(config.kafka.refused(error)))
 }
 
@@ -174,7 +173,7 @@ fn doing(config: &WriterConfig) -> Doing<'_> {
     }
 }
 
-fn init(config: &WriterConfig, producer: &BaseProducer<Context>) -> Result<(), Outcome> {
+fn init(config: &WriterConfig, producer: &Reporting) -> Result<(), Outcome> {
     let Err(error) = producer.init_transactions(CALL_TIMEOUT * 2) else {
         return Ok(());
     };
@@ -185,20 +184,16 @@ fn init(config: &WriterConfig, producer: &BaseProducer<Context>) -> Result<(), O
         return Err(Outcome::Fenced);
     }
     let timed_out = matches!(code, Code::OperationTimedOut | Code::Fatal);
-    let code = producer
+    let cause = producer
         .context()
         .trouble()
         .filter(|_| timed_out)
-        .unwrap_or(code);
-    Err(Outcome::Failed(doing(config).explain(code, &config.kafka)))
+        .unwrap_or(code.into());
+    Err(Outcome::Failed(doing(config).explain(cause, &config.kafka)))
 }
 
 /// Write down, in a transaction of its own, which copy of the writer this is.
-fn own(
-    config: &WriterConfig,
-    producer: &BaseProducer<Context>,
-    instance: &str,
-) -> Result<(), Outcome> {
+fn own(config: &WriterConfig, producer: &Reporting, instance: &str) -> Result<(), Outcome> {
     let value = checkpoint::owner_value(instance);
     let begun = producer.begin_transaction().and_then(|()| {
         let record = rdkafka::producer::BaseRecord::to(&config.checkpoint_topic)
@@ -224,7 +219,7 @@ fn is_fenced(code: Code) -> bool {
 }
 
 /// What an error means, with the cause that a record's own report gives.
-fn failed(config: &WriterConfig, producer: &BaseProducer<Context>, error: &KafkaError) -> Outcome {
+fn failed(config: &WriterConfig, producer: &Reporting, error: &KafkaError) -> Outcome {
     let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
     let fatal = producer.client().fatal_error().map(|(code, _)| code);
     if is_fenced(code) || fatal.is_some_and(is_fenced) {
@@ -249,37 +244,11 @@ fn explain(config: &WriterConfig, topic: &str, code: Code) -> Outcome {
     Outcome::Failed(doing.explain(code, &config.kafka))
 }
 
-/// Wait until every record is delivered or failed. Runs on the blocking pool.
-///
-/// rdkafka's own flush looks only every 100 ms, and its `poll` with a timeout reads the clock in a
-/// circle for the timeout's last millisecond: a core that brokers of the same machine miss.
-fn flush(producer: &BaseProducer<Context>, deadline: Instant) -> bool {
-    let began = Instant::now();
-    loop {
-        let before = producer.in_flight_count();
-        if before == 0 {
-            return true;
-        }
-        // One report, of many records.
-        producer.poll(Duration::ZERO);
-        if producer.in_flight_count() < before {
-            continue;
-        }
-        if Instant::now() > deadline {
-            return false;
-        }
-        // Later by a quarter at most, and few looks however slow the brokers are.
-        let pause = (began.elapsed() / 4).clamp(FLUSH_POLL_MIN, FLUSH_POLL_MAX);
-        #[allow(clippy::disallowed_methods, reason = "a thread of the blocking pool")]
-        std::thread::sleep(pause);
-    }
-}
-
 /// Flush and commit. The flag says whether the producer can be used again: not if the outcome is
 /// unknown or its state is lost.
-fn commit(config: &WriterConfig, producer: &BaseProducer<Context>) -> (bool, Outcome) {
+fn commit(config: &WriterConfig, producer: &Reporting) -> (bool, Outcome) {
     let deadline = Instant::now() + WRITE_TIMEOUT;
-    if !flush(producer, deadline) {
+    if !producer.flush(deadline) {
         let outcome = failed(
             config,
             producer,
@@ -315,11 +284,11 @@ fn transaction_error(error: &KafkaError) -> Option<&RDKafkaError> {
 }
 
 /// Abort; false if the producer is of no more use.
-fn abort(producer: &BaseProducer<Context>) -> bool {
+fn abort(producer: &Reporting) -> bool {
     for _ in 0..2 {
         match producer.abort_transaction(CALL_TIMEOUT) {
             Ok(()) => {
-                flush(producer, Instant::now() + CALL_TIMEOUT);
+                producer.flush(Instant::now() + CALL_TIMEOUT);
                 producer.context().take_undelivered();
                 return true;
             }
@@ -437,8 +406,8 @@ impl Live {
 
 /// Wait for all records without a transaction. An idempotent producer that lost one is no more
 /// use: those behind it may be out of order.
-fn deliver(config: &WriterConfig, producer: &BaseProducer<Context>) -> (bool, Outcome) {
-    let flushed = flush(producer, Instant::now() + WRITE_TIMEOUT);
+fn deliver(config: &WriterConfig, producer: &Reporting) -> (bool, Outcome) {
+    let flushed = producer.flush(Instant::now() + WRITE_TIMEOUT);
     match producer.context().take_undelivered() {
         None if flushed => (true, Outcome::Committed),
         lost => {

@@ -69,7 +69,11 @@ async fn read(
         };
         match event {
             Ok(SourceEvent::Assigned(lanes)) => loop {
-                match reader.resume(&lanes, stored).await {
+                let result = match reader.topic_id().await {
+                    Ok(_) => reader.resume(&lanes, stored).await,
+                    Err(error) => Err(error),
+                };
+                match result {
                     Err(SourceError::Retry { after, .. }) => tokio::time::sleep(after).await,
                     result => break result?,
                 }
@@ -112,6 +116,52 @@ async fn partitions_that_are_added_are_read_from_their_beginning() {
     assert_eq!(stored.len(), 3);
 }
 
+/// Delete the topic and create it again under its name.
+async fn recreate(kafka: &KafkaConfig, topic: &str) {
+    let deleted = admin(kafka)
+        .delete_topics(&[topic], &AdminOptions::new())
+        .await
+        .unwrap();
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    loop {
+        // The name is free once every broker has forgotten the old topic.
+        let states = ensure_topics(kafka, &[spec(topic, 1)]).await.unwrap();
+        if states[0].created {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Its offsets say nothing there: the new topic is longer than the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_and_filled_beyond_the_position_is_another_one() {
+    let Some(kafka) = cluster() else { return };
+    let topic = topic(&kafka, "refilled", 1).await;
+    append(&kafka, &topic, 0, &["a", "b"]);
+    let (mut stored, mut seen) = (Positions::new(), Vec::new());
+    let mut first = reader(&kafka, &topic);
+    read(&mut first, &mut stored, &mut seen, 2).await.unwrap();
+    let id = first.topic_id().await.unwrap();
+    assert!(id.is_some(), "this broker gives ids");
+    assert_eq!(first.topic_id().await.unwrap(), id);
+
+    recreate(&kafka, &topic).await;
+    append(&kafka, &topic, 0, &["u", "v", "w", "x"]);
+    // Whoever reads on is told, at the latest when the ids are compared.
+    let error = read(&mut first, &mut stored, &mut seen, usize::MAX)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, SourceError::Fatal(r) if r.contains("was recreated")),
+        "{error:?}"
+    );
+    drop(first);
+    // And whoever comes later has the id to compare.
+    let mut second = reader(&kafka, &topic);
+    assert_ne!(second.topic_id().await.unwrap(), id);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_under_a_reader_ends_it_with_the_remedy() {
     let Some(kafka) = cluster() else { return };
@@ -120,19 +170,7 @@ async fn a_topic_made_anew_under_a_reader_ends_it_with_the_remedy() {
     let (mut stored, mut seen) = (Positions::new(), Vec::new());
     let mut reader = reader(&kafka, &topic);
     read(&mut reader, &mut stored, &mut seen, 3).await.unwrap();
-    let deleted = admin(&kafka)
-        .delete_topics(&[&topic], &AdminOptions::new())
-        .await
-        .unwrap();
-    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-    loop {
-        // The name is free once every broker has forgotten the old topic.
-        let states = ensure_topics(&kafka, &[spec(&topic, 1)]).await.unwrap();
-        if states[0].created {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    recreate(&kafka, &topic).await;
     append(&kafka, &topic, 0, &["x"]);
     let error = read(&mut reader, &mut stored, &mut seen, 4)
         .await
