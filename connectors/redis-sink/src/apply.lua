@@ -10,28 +10,8 @@
 -- looked at before the first change, and the changes come in the order in which a failure (an ACL
 -- that forbids a command) still does no harm.
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-if stored then
-  if stored ~= ARGV[2] then return {1, stored} end
-elseif ARGV[4] ~= '1' then
-  return {1}
-end
-
--- Lua's numbers are exact up to 2^53 only, so 64-bit values are compared as text.
-local function problem(value, increment)
-  if type(value) == 'table' then return 'holds no string' end
-  if value == '0' then return nil end
-  local sign, digits = string.match(value, '^(%-?)([1-9]%d*)$')
-  if not digits then return 'holds no integer' end
-  if #digits < 19 then return nil end
-  -- 9223372036854775807 - increment; increments are far below 36854775807.
-  local limit = '9223372036854775808'
-  if sign == '' then
-    limit = '92233720' .. string.format('%011.0f', 36854775807 - increment)
-  end
-  if #digits > 19 then return 'holds no 64-bit integer' end
-  if digits > limit then return 'would overflow' end
-  return nil
-end
+local refusal = misplaced(stored, ARGV[2], ARGV[4])
+if refusal then return refusal end
 
 local bad = {2}
 for i = 3, #KEYS do

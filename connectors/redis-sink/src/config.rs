@@ -4,7 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use gristmill_counter::{KeyTemplate, TemplateError};
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use gristmill_tls::{Files, TlsError};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
+};
 use serde::Deserialize;
 
 use crate::keys::Keys;
@@ -24,15 +27,32 @@ pub struct Config {
     /// Count in tumbling windows of event time instead of in all.
     #[serde(default)]
     pub window: Option<Window>,
+    /// Set the hash's fields from changes of a table instead of counting records.
+    #[serde(default)]
+    pub upsert: Option<Upsert>,
     /// ACL user, instead of the URL's.
     #[serde(default)]
     pub username: Option<String>,
     /// Password, instead of the URL's.
     #[serde(default)]
     pub password: Option<String>,
+    /// For `rediss://`: certificates of a server that is not signed by a public CA, or that asks
+    /// for one.
+    #[serde(default)]
+    pub tls: Option<Files>,
     /// Longest wait for a connection and for an answer.
     #[serde(default = "default_timeout", with = "humantime_serde")]
     pub timeout: Duration,
+}
+
+/// Changes of a table, in Debezium's JSON: which columns of its rows are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Upsert {
+    /// Names the hash's field.
+    pub field: String,
+    /// What the field is set to.
+    pub value: String,
 }
 
 /// Tumbling windows on event time.
@@ -91,8 +111,10 @@ impl fmt::Debug for Config {
             .field("count", &self.count)
             .field("hash", &self.hash)
             .field("window", &self.window)
+            .field("upsert", &self.upsert)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("tls", &self.tls)
             .field("timeout", &self.timeout)
             .finish()
     }
@@ -102,19 +124,24 @@ impl fmt::Debug for Config {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The URL.
-    #[error("url `{url}`: {reason}; expected redis://HOST:PORT/DB or unix:///path?db=DB")]
+    #[error(
+        "url `{url}`: {reason}; expected redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///path?db=DB"
+    )]
     Url {
         /// The URL without its credentials.
         url: String,
         /// What is wrong.
         reason: String,
     },
-    /// `rediss://` in a build without TLS.
-    #[error("url `{url}`: this build has no TLS; build with the feature `tls`, or use redis://")]
-    NoTls {
+    /// Certificates for a connection that is not encrypted.
+    #[error("tls: the url `{url}` is not rediss://: correct it, or take `tls` out")]
+    NotEncrypted {
         /// The URL without its credentials.
         url: String,
     },
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The count key's template.
     #[error("count `{count}`: {error}")]
     Count {
@@ -126,6 +153,9 @@ pub enum ConfigError {
     /// The windows.
     #[error("window: {0}")]
     Window(&'static str),
+    /// The changes.
+    #[error("upsert: {0}")]
+    Upsert(&'static str),
     /// The hash's name.
     #[error("hash `{hash}`: {reason}")]
     Hash {
@@ -147,22 +177,64 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The key that is wrong, from the connector's root: `redis.url`.
+    pub fn key(&self) -> String {
+        let key = match self {
+            Self::Tls(error) => error.key,
+            Self::Url { .. } => "url",
+            Self::NotEncrypted { .. } => "tls",
+            Self::Count { .. } => "count",
+            Self::Window(_) => "window",
+            Self::Hash { .. } => "hash",
+            Self::Upsert(_) => "upsert",
+            Self::Timeout => "timeout",
+            Self::Name { .. } => return "meta.name".to_owned(),
+        };
+        format!("redis.{key}")
+    }
+}
+
 impl Config {
+    /// Check the address and that the files of `tls` are there and hold certificates.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn prepare(&self) -> Result<(), ConfigError> {
+        self.check()?;
+        self.connection().map(drop)
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.url.starts_with("rediss:") || self.url.starts_with("valkeys:")
+    }
+
     /// Where and as whom to connect.
     pub(crate) fn connection(&self) -> Result<ConnectionInfo, ConfigError> {
         if self.timeout.is_zero() {
             return Err(ConfigError::Timeout);
         }
         let url = || redacted(&self.url);
-        let tls = self.url.starts_with("rediss:") || self.url.starts_with("valkeys:");
-        if tls && !cfg!(feature = "tls") {
-            return Err(ConfigError::NoTls { url: url() });
-        }
         let info = self.url.as_str().into_connection_info();
-        let info = info.map_err(|error| ConfigError::Url {
+        let url_error = |error: redis::RedisError| ConfigError::Url {
             url: url(),
             reason: error.to_string(),
-        })?;
+        };
+        let mut info = info.map_err(url_error)?;
+        if let Some(files) = &self.tls {
+            // What redis-rs would find out only when it connects.
+            files.client_config()?;
+            let pem = files.read(false)?;
+            let certificates = TlsCertificates {
+                client_tls: pem.client.map(|(client_cert, client_key)| ClientTlsConfig {
+                    client_cert,
+                    client_key,
+                }),
+                root_cert: pem.ca,
+            };
+            let client = Client::build_with_tls(info, certificates).map_err(url_error)?;
+            info = client.get_connection_info().clone();
+        }
         let mut settings = info.redis_settings().clone();
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
@@ -195,11 +267,44 @@ impl Config {
         Keys::new(pipeline, connector, tag)
     }
 
-    /// What of a section its keys alone do not tell: whether windows and hash make sense.
+    /// What the names of all of the sink's own keys begin with, for who wants to delete them.
     ///
     /// # Errors
-    /// [`ConfigError::Window`] or [`ConfigError::Hash`].
+    /// A template or a name that no sink can have.
+    pub fn own_prefix(&self, pipeline: &str, connector: &str) -> Result<String, ConfigError> {
+        Ok(self.keys(pipeline, connector)?.prefix().to_owned())
+    }
+
+    /// What of a section its keys alone do not tell: whether windows, hash and certificates make
+    /// sense. Reads no file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
     pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some(files) = &self.tls {
+            files.check()?;
+            if !self.is_encrypted() {
+                let url = redacted(&self.url);
+                return Err(ConfigError::NotEncrypted { url });
+            }
+        }
+        if self.upsert.is_some() {
+            if self.window.is_some() {
+                return Err(ConfigError::Upsert(
+                    "changes are set, not counted: leave out `window`, or count in another sink",
+                ));
+            }
+            if self.hash.is_none() {
+                return Err(ConfigError::Upsert(
+                    "say whose fields are set: try hash: types",
+                ));
+            }
+            if self.count != default_count() {
+                return Err(ConfigError::Upsert(
+                    "changes are set, not counted: leave out `count`, or count in another sink",
+                ));
+            }
+        }
         if let Some(window) = &self.window {
             if window.size.as_millis() == 0 {
                 return Err(ConfigError::Window("size is less than 1ms: try 3m"));
@@ -287,8 +392,10 @@ mod tests {
             count: default_count(),
             hash: None,
             window: None,
+            upsert: None,
             username: None,
             password: None,
+            tls: None,
             timeout: default_timeout(),
         }
     }
@@ -326,6 +433,12 @@ mod tests {
                     let pairs = inner.keys().map(|key| (key.clone(), value(key).into()));
                     serde_json::Value::Object(pairs.collect())
                 }
+                "upsert" => serde_json::json!({"field": "type", "value": "count"}),
+                "tls" => {
+                    let inner = property["properties"].as_table().unwrap();
+                    let pairs = inner.keys().map(|key| (key.clone(), "x.pem".into()));
+                    serde_json::Value::Object(pairs.collect())
+                }
                 _ => "x".into(),
             };
             filled.insert(key.clone(), value);
@@ -333,7 +446,11 @@ mod tests {
         // Each key of the spec is taken; a key that only the code knew would miss here.
         let parsed: Config = serde_json::from_value(filled.into()).unwrap();
         assert!(parsed.username.is_some() && parsed.password.is_some());
-        assert_eq!(properties.len(), 7);
+        assert_eq!(properties.len(), 9);
+        let upsert = properties["upsert"]["properties"].as_table().unwrap();
+        assert_eq!(upsert.len(), 2);
+        let tls = parsed.tls.unwrap();
+        assert!(tls.ca_file.is_some() && tls.cert_file.is_some() && tls.key_file.is_some());
         let window = properties["window"]["properties"].as_table().unwrap();
         assert_eq!(window.len(), 5);
         let defaults: Window = serde_json::from_str(r#"{"size":"3m"}"#).unwrap();
@@ -390,6 +507,29 @@ mod tests {
     }
 
     #[test]
+    fn certificates_are_for_encrypted_connections() {
+        let with = |url: &str, tls: &str| Config {
+            tls: Some(serde_json::from_str(tls).unwrap()),
+            ..config(url)
+        };
+        let error = with("redis://u:hunter2@h", r#"{"ca-file":"x"}"#).check();
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "tls: the url `redis://h` is not rediss://: correct it, or take `tls` out"
+        );
+        let error = with("rediss://h", r#"{"cert-file":"x"}"#)
+            .check()
+            .unwrap_err();
+        assert_eq!(error.key(), "redis.tls.key-file");
+        let missing = with("rediss://h", r#"{"ca-file":"/nowhere/ca.pem"}"#);
+        missing.check().unwrap();
+        let error = missing.prepare().unwrap_err();
+        assert_eq!(error.key(), "redis.tls.ca-file");
+        assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+        config("rediss://h").prepare().unwrap();
+    }
+
+    #[test]
     fn hashes_and_windows_that_make_no_sense_are_refused() {
         let check = |hash: Option<&str>, window: Option<&str>| {
             let config = Config {
@@ -415,6 +555,35 @@ mod tests {
             check(None, Some(r#"{"size":"3m","late":"dead-letter"}"#)),
             None
         );
+    }
+
+    #[test]
+    fn changes_need_a_hash_and_count_nothing() {
+        let check = |more: &str| {
+            let text = format!(
+                r#"{{"url":"redis://h","upsert":{{"field":"type","value":"count"}}{more}}}"#
+            );
+            let config: Config = serde_json::from_str(&text).unwrap();
+            config.check().err().map(|error| error.to_string())
+        };
+        for (more, expect) in [
+            ("", "try hash: types"),
+            (
+                r#","hash":"types","count":"x:{value}""#,
+                "leave out `count`",
+            ),
+            (
+                r#","hash":"types","window":{"size":"3m"}"#,
+                "leave out `window`",
+            ),
+        ] {
+            let error = check(more).unwrap_or_default();
+            assert!(
+                error.starts_with("upsert: ") && error.contains(expect),
+                "{error}"
+            );
+        }
+        assert_eq!(check(r#","hash":"types""#), None);
     }
 
     #[test]

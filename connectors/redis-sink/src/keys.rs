@@ -2,7 +2,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `gristmill:{wikipedia/type-counts}:offsets:<topic>` | hash | partition → next offset |
+//! | `gristmill:{wikipedia/type-counts}:offsets:<topic>` | hash | partition → next offset; `topic-id` → the topic they are of |
 //! | `gristmill:{wikipedia/type-counts}:keys` | set | every key that was counted |
 //!
 //! and with `window`:
@@ -20,6 +20,9 @@
 use gristmill_counter::RESERVED_PREFIX;
 
 use crate::ConfigError;
+
+/// The field of [`Keys::offsets`] with the id of the topic that the offsets are of.
+pub(crate) const TOPIC_ID_FIELD: &str = "topic-id";
 
 /// Names of the own keys of one connector.
 #[derive(Debug, Clone)]
@@ -45,6 +48,11 @@ impl Keys {
             Some(tag) => format!("{RESERVED_PREFIX}{{{tag}}}:{pipeline}/{connector}"),
         };
         Ok(Self { prefix })
+    }
+
+    /// What all of them begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The hash of a topic's next offsets.

@@ -7,7 +7,8 @@
 //!
 //! With `window` the counts are those of tumbling windows on event time, one hash each, and each
 //! partition's mark moves with its position (`windowed.rs`); with `hash` the totals are fields of
-//! one hash.
+//! one hash. With `upsert` the records are changes of a table, whose rows become that hash's fields
+//! (`upsert.rs`).
 //!
 //! The position lives with the counts, in the same database, and changes in the same script. A
 //! Redis that loses its newest second, or is restored from a dump, loses both together, and the
@@ -23,9 +24,10 @@ mod link;
 mod reader;
 mod script;
 mod sink;
+mod upsert;
 mod windowed;
 
-pub use config::{Config, ConfigError, LateRule, Window};
+pub use config::{Config, ConfigError, LateRule, Upsert, Window};
 pub use health::{Examiner, Health};
 pub use reader::{ClosedCursor, CountReader, ReadError};
 pub use sink::RedisSink;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_flow::{LegStats, SinkError};
+use gristmill_tls::{Files, handshake_remedy};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
@@ -51,6 +52,8 @@ pub(crate) struct Link {
     connector: String,
     info: ConnectionInfo,
     timeout: Duration,
+    /// Whether a certificate is shown to the server.
+    shows_certificate: bool,
     stats: Arc<LegStats>,
     /// The node that `MOVED` named; forgotten when it fails.
     redirect: Option<ConnectionAddr>,
@@ -69,6 +72,7 @@ impl Link {
             connector: connector.to_owned(),
             info: config.connection()?,
             timeout: config.timeout,
+            shows_certificate: config.tls.as_ref().is_some_and(Files::has_client),
             stats,
             redirect: None,
             open: None,
@@ -198,14 +202,26 @@ impl Link {
         let connector = &self.connector;
         let code = error.code().unwrap_or_default();
         let detail = error.detail().unwrap_or_default();
+        let handshake = match is_answer(error) {
+            true => None,
+            false => handshake_remedy(&error.to_string(), "redis", self.shows_certificate),
+        };
+        // From the start it is the configuration's fault; a certificate that expires later passes.
+        if let (Some(remedy), false) = (&handshake, self.opened_before) {
+            return SinkError::Fatal(format!(
+                "redis {server} for sink {connector}: {}; {remedy}",
+                text(error)
+            ));
+        }
         if !is_answer(error) || PASSING.contains(&code) || detail.contains("max number of clients")
         {
             let after = RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(10));
             self.failures += 1;
-            let hint = match code {
-                "OOM" => " (maxmemory is reached: raise it or free memory)",
-                "READONLY" => " (a replica: the url must lead to the master)",
-                _ => "",
+            let hint = match (code, handshake) {
+                ("OOM", _) => " (maxmemory is reached: raise it or free memory)".to_owned(),
+                ("READONLY", _) => " (a replica: the url must lead to the master)".to_owned(),
+                (_, Some(remedy)) => format!(": {remedy}"),
+                _ => String::new(),
             };
             return SinkError::Retry {
                 after: after.min(RETRY_DELAY_MAX),

@@ -7,7 +7,7 @@ use gristmill_counter::WindowCounts;
 use gristmill_flow::SinkError;
 use redis::{Cmd, FromRedisValue};
 
-use crate::keys::Keys;
+use crate::keys::{Keys, TOPIC_ID_FIELD};
 use crate::link::Link;
 use crate::script::offset;
 use crate::{Config, ConfigError};
@@ -211,8 +211,19 @@ impl CountReader {
     /// See [`ReadError`].
     pub async fn positions(&mut self, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
         let mut cmd = redis::cmd("HGETALL");
-        cmd.arg(self.keys.offsets(topic));
-        self.query(&cmd).await
+        let key = self.keys.offsets(topic);
+        cmd.arg(&key);
+        let mut fields: BTreeMap<String, String> = self.query(&cmd).await?;
+        fields.remove(TOPIC_ID_FIELD);
+        let numbers = fields.iter().map(|(partition, next)| {
+            let (partition, next) = (partition.parse().ok()?, next.parse().ok()?);
+            Some((partition, next))
+        });
+        numbers.collect::<Option<_>>().ok_or_else(|| {
+            ReadError::Refused(format!(
+                "an offset in the Redis key `{key}` is no number: restore or delete the key"
+            ))
+        })
     }
 
     async fn query<T: FromRedisValue>(&mut self, cmd: &Cmd) -> Result<T, ReadError> {

@@ -9,7 +9,7 @@ use crate::keys::Keys;
 
 /// Needs no more than Redis 6.2: `EVALSHA`, every key declared.
 static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
-const SOURCE: &str = include_str!("apply.lua");
+const SOURCE: &str = concat!(include_str!("checks.lua"), include_str!("apply.lua"));
 
 /// One call of the script.
 pub(crate) struct Apply<'a, I> {

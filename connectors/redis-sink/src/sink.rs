@@ -9,9 +9,10 @@ use gristmill_counter::Coalescer;
 use gristmill_flow::{Connector, LegStats, Sink, SinkError};
 use gristmill_record::{Batch, Lane, Position, Positions};
 
-use crate::keys::Keys;
+use crate::keys::{Keys, TOPIC_ID_FIELD};
 use crate::link::{Link, is_answer};
 use crate::script::{Answer, Apply, By, answer, offset};
+use crate::upsert::{ApplyUpserts, Upserts};
 use crate::windowed::{ApplyHashes, Group, Windowed, is_other_mark};
 use crate::{Config, ConfigError};
 
@@ -25,6 +26,8 @@ pub struct RedisSink {
     hash: Option<String>,
     /// Where counts are those of windows.
     windowed: Option<Windowed>,
+    /// Where the records are changes of a table.
+    upserts: Option<Upserts>,
     stats: Arc<LegStats>,
     now_ms: fn() -> i64,
     /// Next offset of each lane as this sink last read or wrote it. A lane in here that Redis knows
@@ -61,6 +64,7 @@ impl RedisSink {
             keys: config.keys(pipeline, connector)?,
             link: Link::new(connector, &config, stats.clone())?,
             windowed: windowed.map(|window| Windowed::new(template.clone(), window)),
+            upserts: config.upsert.as_ref().map(Upserts::new),
             hash: config.hash,
             stats,
             now_ms: epoch_ms,
@@ -131,6 +135,31 @@ impl RedisSink {
             });
         }
         self.outcome(lane, from, next, result)
+    }
+
+    /// Set the hash's fields as the batch's changes say.
+    async fn write_upserts(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let (from, next) = bounds(batch)?;
+        let lane = &batch.lane;
+        let (Some(upserts), Some(hash)) = (&mut self.upserts, &self.hash) else {
+            return Err(SinkError::Fatal("no hash to set fields of".to_owned()));
+        };
+        upserts.take(batch).map_err(SinkError::Reject)?;
+        let call = ApplyUpserts {
+            keys: &self.keys,
+            hash,
+            lane,
+            from,
+            next,
+            first: !self.known.contains_key(lane),
+            upserts,
+        };
+        let mut result = self.link.query(&call.command(By::Sha)).await;
+        if result.as_ref().is_err_and(|e| e.code() == Some("NOSCRIPT")) {
+            result = self.link.query(&call.command(By::Source)).await;
+        }
+        let answer = self.outcome(lane, from, next, result)?;
+        self.settle(lane, from, next, answer)
     }
 
     fn outcome(
@@ -356,6 +385,30 @@ impl RedisSink {
 }
 
 impl Sink for RedisSink {
+    async fn hold_to(&mut self, topic: &str, id: &str) -> Result<(), SinkError> {
+        let key = self.keys.offsets(topic);
+        let mut get = redis::cmd("HGET");
+        get.arg(&key).arg(TOPIC_ID_FIELD);
+        let stored = self.link.query(&get).await;
+        let stored = stored.and_then(|value| Ok(redis::from_redis_value::<Option<String>>(value)?));
+        let stored = stored.map_err(|error| self.link.explain(&error))?;
+        match stored {
+            Some(stored) if stored == id => Ok(()),
+            Some(stored) => Err(SinkError::Fatal(format!(
+                "topic `{topic}` was recreated: the position is of the topic with id {stored}, and \
+                 now its id is {id}; delete the Redis key `{key}` to count the new topic from its \
+                 beginning on top of the counts there are, or use another pipeline name"
+            ))),
+            // The first one, or a position from before ids were kept.
+            None => {
+                let mut set = redis::cmd("HSET");
+                set.arg(&key).arg(TOPIC_ID_FIELD).arg(id);
+                let done = self.link.query(&set).await;
+                done.map(drop).map_err(|error| self.link.explain(&error))
+            }
+        }
+    }
+
     async fn positions(&mut self, lanes: &[Lane]) -> Result<Positions, SinkError> {
         let mut by_topic: BTreeMap<&Arc<str>, Vec<&Lane>> = BTreeMap::new();
         for lane in lanes {
@@ -401,6 +454,9 @@ impl Sink for RedisSink {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        if self.upserts.is_some() {
+            return self.write_upserts(batch).await;
+        }
         if self.windowed.is_some() || self.hash.is_some() {
             return self.write_hashes(batch).await;
         }

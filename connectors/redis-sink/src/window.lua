@@ -17,28 +17,10 @@
 -- that are, and so their slot.
 local partition, from = ARGV[1], ARGV[2]
 local stored = redis.call('HGET', KEYS[1], partition)
-if stored then
-  if stored ~= from then return {1, stored} end
-elseif ARGV[4] ~= '1' then
-  return {1}
-end
+local refusal = misplaced(stored, from, ARGV[4])
+if refusal then return refusal end
 local windowed = ARGV[7] ~= ''
 if windowed and (redis.call('HGET', KEYS[2], partition) or '') ~= ARGV[5] then return {3} end
-
--- As in apply.lua: 64-bit values are compared as text.
-local function problem(value, increment)
-  if value == '0' then return nil end
-  local sign, digits = string.match(value, '^(%-?)([1-9]%d*)$')
-  if not digits then return 'holds no integer' end
-  if #digits < 19 then return nil end
-  local limit = '9223372036854775808'
-  if sign == '' then
-    limit = '92233720' .. string.format('%011.0f', 36854775807 - increment)
-  end
-  if #digits > 19 then return 'holds no 64-bit integer' end
-  if digits > limit then return 'would overflow' end
-  return nil
-end
 
 local late_at = 10
 local late = tonumber(ARGV[late_at])

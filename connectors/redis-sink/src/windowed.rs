@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::script::{By, offset};
 
 static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
-const SOURCE: &str = include_str!("window.lua");
+const SOURCE: &str = concat!(include_str!("checks.lua"), include_str!("window.lua"));
 const REGISTER: &str = include_str!("register.lua");
 const IDLE: &str = include_str!("idle.lua");
 

@@ -238,3 +238,31 @@ async fn a_cluster_works_through_a_hash_tag() {
     assert!(matches!(error, SinkError::Fatal(_)), "{error}");
     assert!(error.to_string().contains("hash tag"), "{error}");
 }
+
+/// A topic that was deleted, created anew and filled beyond the position has another id.
+#[tokio::test]
+async fn positions_are_held_to_the_topic_they_are_of() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    // A position from before ids were kept takes the first one it is told.
+    let mut old = sink(&server);
+    write(&mut old, &batch(0, &["a", "b"])).await.unwrap();
+    old.hold_to("edits", "first").await.unwrap();
+    let mut again = sink(&server);
+    again.hold_to("edits", "first").await.unwrap();
+    assert_eq!(position(&mut again).await, Some(2));
+    let error = again.hold_to("edits", "second").await.unwrap_err();
+    assert!(
+        matches!(&error, SinkError::Fatal(reason)
+            if reason.contains("was recreated") && reason.contains(common::KEY)),
+        "{error:?}"
+    );
+    // The remedy it names.
+    server.command(&["DEL", common::KEY]);
+    let mut fresh = sink(&server);
+    fresh.hold_to("edits", "second").await.unwrap();
+    assert_eq!(position(&mut fresh).await, None);
+    write(&mut fresh, &batch(0, &["a"])).await.unwrap();
+    expect_counts(&server, &[("a", 2), ("b", 1)]).await;
+}

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::pki::Pki;
+
 /// A server binary answers within this time or the machine is in trouble.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const BINARIES: [&str; 2] = ["redis-server", "valkey-server"];
@@ -44,6 +46,36 @@ impl RedisServer {
     /// Start one that waits to be joined to a cluster.
     pub fn start_cluster() -> Option<Self> {
         Self::start_with(&["--save", "", "--cluster-enabled", "yes"])
+    }
+
+    /// Start one that also takes TLS, on a port of its own, with the server certificate of `pki` and
+    /// these further options; `asks` says whether clients have to show a certificate too. With it
+    /// comes the port.
+    pub fn start_tls(pki: &Pki, asks: bool, options: &[&str]) -> Option<(Self, u16)> {
+        if let Some(binary) = find_binary()
+            && !knows_tls(&binary)
+        {
+            skip("the redis-server here was built without TLS");
+            return None;
+        }
+        let port = free_port();
+        let path = |name: &str| pki.path(name).to_string_lossy().into_owned();
+        let (cert, key, ca) = (path("server.pem"), path("server.key"), path("ca.pem"));
+        let tls = [
+            "--save",
+            "",
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-auth-clients",
+            if asks { "yes" } else { "no" },
+        ];
+        Some((Self::start_with(&[&tls[..], options].concat())?, port))
     }
 
     /// Start one with these command line options. Where there is no server on the machine the test
@@ -188,6 +220,17 @@ pub fn skip(why: &str) {
     let required = std::env::var_os("GRISTMILL_TEST_REQUIRE").is_some_and(|value| value == "1");
     assert!(!required, "GRISTMILL_TEST_REQUIRE=1 and {why}");
     eprintln!("skipped: {why}");
+}
+
+/// Options are read in order, so a build without TLS complains of another one first.
+fn knows_tls(binary: &Path) -> bool {
+    let output = Command::new(binary)
+        .args(["--tls-port", "0", "--no-such-option", "1"])
+        .output();
+    output.is_ok_and(|output| {
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).contains("no-such-option")
+    })
 }
 
 fn find_binary() -> Option<PathBuf> {

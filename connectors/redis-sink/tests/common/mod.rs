@@ -17,8 +17,10 @@ pub(crate) fn config(url: &str) -> Config {
         count: "{value}".to_owned(),
         hash: None,
         window: None,
+        upsert: None,
         username: None,
         password: None,
+        tls: None,
         timeout: Duration::from_secs(5),
     }
 }
