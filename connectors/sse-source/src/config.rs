@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use gristmill_tls::{Files, TlsError};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use url::Url;
@@ -24,8 +24,8 @@ const BATCH_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// The stream; `http` or `https`.
-    pub url: String,
+    /// The stream, or several; `http` or `https`.
+    pub url: Streams,
     /// Who is asking: `name/version (URL; email)`.
     pub user_agent: String,
     /// Further request headers; values are never logged.
@@ -67,9 +67,20 @@ pub struct Config {
     /// What is committed in one step.
     #[serde(default)]
     pub batch: Batching,
-    /// PEM file with further root certificates.
+    /// Certificates of a server that is not signed by a public CA, or that asks for one.
     #[serde(default)]
-    pub ca_file: Option<PathBuf>,
+    pub tls: Option<Files>,
+}
+
+/// `url:` of the section.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Streams {
+    /// One stream.
+    One(String),
+    /// Several by name. Each has a position under its name, so that an address may change and
+    /// others may come and go.
+    Named(BTreeMap<String, String>),
 }
 
 /// `retry:` of the section.
@@ -165,27 +176,30 @@ pub enum ConfigError {
         /// What would work.
         remedy: String,
     },
-    /// Root certificates that cannot be used.
-    #[error("sse.ca-file: {}: {cause}: give a readable PEM file with certificates", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        cause: String,
+    /// Certificates that cannot be used.
+    #[error("sse.{0}")]
+    Tls(#[from] TlsError),
+    /// Certificates for a connection that is not encrypted.
+    #[error("sse.tls: `{url}` is not https://: correct it, or take `tls` out")]
+    NotHttps {
+        /// The URL without its query.
+        url: String,
     },
 }
 
 impl ConfigError {
     /// The key that is wrong, from the connector's root: `sse.url`.
-    pub fn key(&self) -> &'static str {
-        match self {
+    pub fn key(&self) -> String {
+        let key = match self {
+            Self::Tls(error) => return format!("sse.{}", error.key),
             Self::Url { .. } => "sse.url",
             Self::UserAgent => "sse.user-agent",
             Self::Header { .. } => "sse.headers",
             Self::Pointer { key, .. } | Self::Range { key, .. } => key,
             Self::Since(_) => "sse.since",
-            Self::CaFile { .. } => "sse.ca-file",
-        }
+            Self::NotHttps { .. } => "sse.tls",
+        };
+        key.to_owned()
     }
 }
 
@@ -207,7 +221,7 @@ pub(crate) struct Settings {
     pub(crate) rewind_ms: Option<i64>,
     pub(crate) dedupe: Option<DedupeSettings>,
     pub(crate) batch: Batching,
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) tls: Files,
 }
 
 #[derive(Debug, Clone)]
@@ -218,12 +232,54 @@ pub(crate) struct DedupeSettings {
 }
 
 impl Config {
-    /// Check what the types cannot: pointers, header names, windows.
+    /// Check what the types cannot: pointers, header names, windows. Reads no file.
     ///
     /// # Errors
     /// The first value that means nothing, with its key.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.settings().map(|_| ())
+        if matches!(&self.url, Streams::Named(streams) if streams.is_empty()) {
+            return Err(ConfigError::Url {
+                value: "{}".to_owned(),
+                reason: "names no stream: write `NAME: URL` for each, or one URL".to_owned(),
+            });
+        }
+        let mut streams = self.streams().into_iter();
+        streams.try_for_each(|(_, stream)| stream.settings().map(drop))
+    }
+
+    /// A config for each stream: a source reads one. The name is empty where there is only one.
+    pub fn streams(&self) -> Vec<(String, Self)> {
+        let one = |url: &String| Self {
+            url: Streams::One(url.clone()),
+            ..self.clone()
+        };
+        match &self.url {
+            Streams::One(url) => vec![(String::new(), one(url))],
+            Streams::Named(streams) => {
+                let each = streams.iter();
+                each.map(|(name, url)| (name.clone(), one(url))).collect()
+            }
+        }
+    }
+
+    fn one_url(&self) -> Result<&str, ConfigError> {
+        match &self.url {
+            Streams::One(url) => Ok(url),
+            Streams::Named(_) => Err(ConfigError::Url {
+                value: "{…}".to_owned(),
+                reason: "are several streams, and a source reads one".to_owned(),
+            }),
+        }
+    }
+
+    /// As [`validate`](Self::validate), and that the files are there and hold certificates.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its key.
+    pub fn prepare(&self) -> Result<(), ConfigError> {
+        self.validate()?;
+        self.tls.clone().unwrap_or_default().client_config()?;
+        Ok(())
     }
 
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
@@ -240,7 +296,7 @@ impl Config {
         let dedupe = self
             .dedupe
             .as_ref()
-            .map(|dedupe| {
+            .map(|dedupe| -> Result<_, ConfigError> {
                 Ok(DedupeSettings {
                     id: pointer("sse.dedupe.id", &dedupe.id)?,
                     window_ms: millis(dedupe.window),
@@ -248,8 +304,16 @@ impl Config {
                 })
             })
             .transpose()?;
+        let url = url(self.one_url()?)?;
+        let tls = self.tls.clone().unwrap_or_default();
+        tls.check()?;
+        if self.tls.is_some() && url.scheme() != "https" {
+            return Err(ConfigError::NotHttps {
+                url: crate::transport::shown(&url),
+            });
+        }
         Ok(Settings {
-            url: url(&self.url)?,
+            url,
             user_agent,
             headers: headers(&self.headers)?,
             key: optional_pointer("sse.key", self.key.as_ref())?,
@@ -264,7 +328,7 @@ impl Config {
             rewind_ms: self.rewind.map(millis),
             dedupe,
             batch: self.batch.clone(),
-            ca_file: self.ca_file.clone(),
+            tls,
         })
     }
 

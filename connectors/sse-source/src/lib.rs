@@ -27,7 +27,7 @@ mod session;
 mod source;
 mod transport;
 
-pub use config::{Batching, Config, ConfigError, Dedupe, Retry, Scalar};
+pub use config::{Batching, Config, ConfigError, Dedupe, Retry, Scalar, Streams};
 pub use resume::position;
 pub use session::header;
 pub use source::SseSource;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_record::{Batch, Lane, Position, RecordRef, Records, Reject};
+use gristmill_record::{Batch, Lane, Pool, Position, RecordRef, Records, Reject};
 use tokio::time::Instant;
 
 use crate::config::Batching;
@@ -10,6 +10,8 @@ use crate::config::Batching;
 /// A batch that has this part of its records when `linger` is over is filling fast: it may wait
 /// for `linger_max`, as larger steps are cheaper.
 const BUSY_FRACTION: usize = 16;
+/// Buffers kept for later batches: while one is written and one waits, a third is filled.
+const BUFFERS_KEPT_MAX: usize = 2;
 /// How long a position waits that only passed events that are not taken; nobody misses it, and an
 /// early step would cost a commit.
 const POSITION_LINGER: Duration = Duration::from_secs(1);
@@ -21,6 +23,7 @@ pub(crate) struct Outbox {
     bounds: Batching,
     from: Option<Position>,
     records: Records,
+    pool: Pool,
     rejects: Vec<Reject>,
     reject_bytes: usize,
     /// When the first record or reject came.
@@ -37,6 +40,7 @@ impl Outbox {
             bounds,
             from,
             records: Records::default(),
+            pool: Pool::new(BUFFERS_KEPT_MAX),
             rejects: Vec::new(),
             reject_bytes: 0,
             opened: None,
@@ -72,17 +76,21 @@ impl Outbox {
             || self.records.bytes() + self.reject_bytes >= self.bounds.bytes.as_u64() as usize
     }
 
-    /// When it is to be sent, full or not; `None` while there is nothing to send.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    /// When it is to be sent, full or not; `None` while there is nothing to send. `free` is since
+    /// when the sink is done with what came before.
+    ///
+    /// Records gather from one commit to the next, not from the first of them: the first after a
+    /// silence goes at once, and a commit that took long is not followed by another before the
+    /// brokers have finished with it (they would let it wait, and it would come no sooner).
+    pub(crate) fn deadline(&self, free: Instant) -> Option<Instant> {
         let Some(opened) = self.opened else {
             return self.moved.map(|moved| moved + POSITION_LINGER);
         };
         let busy = self.records.len() >= (self.bounds.records / BUSY_FRACTION).max(1);
-        let quiet_end = opened + self.bounds.linger;
         Some(if busy {
             opened + self.bounds.linger_max
         } else {
-            quiet_end
+            opened.max(free + self.bounds.linger)
         })
     }
 
@@ -94,8 +102,7 @@ impl Outbox {
     /// The batch up to `next`; what follows goes into another.
     pub(crate) fn cut(&mut self, next: Position) -> Batch {
         let from = self.from.replace(next.clone());
-        // The next batch will be of about this size.
-        let room = Records::with_capacity(self.records.len(), self.records.bytes());
+        let room = self.pool.records();
         (self.opened, self.moved, self.reject_bytes) = (None, None, 0);
         Batch {
             lane: self.lane.clone(),
@@ -104,5 +111,47 @@ impl Outbox {
             records: std::mem::replace(&mut self.records, room),
             rejects: std::mem::take(&mut self.rejects),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(records: usize) -> Outbox {
+        let bounds = Batching {
+            records: 100,
+            ..Batching::default()
+        };
+        let mut outbox = Outbox::new(Lane::new("stream", 0), bounds, None);
+        for n in 0..records {
+            let none: [(&str, &[u8]); 0] = [];
+            outbox.push(RecordRef::new(n as i64, 0, None, b"v"), none);
+        }
+        outbox
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_gather_from_one_commit_to_the_next() {
+        let Batching {
+            linger, linger_max, ..
+        } = Batching::default();
+        let now = Instant::now();
+        assert_eq!(outbox(0).deadline(now), None);
+        // The sink became free when the batch was open already, as it was opened, long before.
+        let ago = now - linger / 5;
+        assert_eq!(outbox(1).deadline(now), Some(now + linger));
+        assert_eq!(outbox(1).deadline(ago), Some(ago + linger));
+        assert_eq!(outbox(1).deadline(now - 2 * linger), Some(now));
+        // Many at once wait for more, whenever the sink became free.
+        assert_eq!(outbox(50).deadline(ago), Some(now + linger_max));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_position_alone_is_in_no_hurry() {
+        let mut outbox = outbox(0);
+        outbox.moved();
+        let now = Instant::now();
+        assert_eq!(outbox.deadline(now), Some(now + POSITION_LINGER));
     }
 }

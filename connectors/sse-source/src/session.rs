@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use gristmill_flow::{LegStats, Status};
 use gristmill_record::{Batch, Lane, Position};
 use http::HeaderValue;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use url::Url;
 
@@ -66,6 +66,8 @@ pub(crate) struct Session {
     /// Milliseconds since the epoch, for records without a timestamp.
     pub(crate) now_ms: fn() -> i64,
     pub(crate) messages: mpsc::Sender<Message>,
+    /// Since when the leg waits for a batch; `None` while it is busy with one.
+    free: watch::Receiver<Option<Instant>>,
     /// Bytes of the event that comes next, if data was left out of it.
     cut_bytes: Option<u64>,
     /// Connections that stood, and events on the present one.
@@ -108,7 +110,11 @@ enum Ending {
 }
 
 impl Session {
-    pub(crate) fn new(start: Start, messages: mpsc::Sender<Message>) -> Self {
+    pub(crate) fn new(
+        start: Start,
+        messages: mpsc::Sender<Message>,
+        free: watch::Receiver<Option<Instant>>,
+    ) -> Self {
         let token = start.token.unwrap_or_default();
         let lane = Lane::new(Arc::clone(&start.name), 0);
         let retry = &start.settings.retry;
@@ -130,6 +136,7 @@ impl Session {
             token,
             now_ms: start.now_ms,
             messages,
+            free,
             cut_bytes: None,
             connections: 0,
             events: 0,
@@ -251,12 +258,9 @@ impl Session {
             dedupe.connected();
         }
         tracing::debug!(connector = %self.name, connections = self.connections, "connected");
-        // Only what we said ourselves: the leg may be waiting for its sink.
-        if self
-            .waiting
-            .take()
-            .is_some_and(|waiting| self.stats.status() == waiting)
-        {
+        // Only what we said ourselves, or nobody did: the leg may be waiting for its sink.
+        let said = self.waiting.take().unwrap_or(Status::Starting);
+        if self.stats.status() == said {
             self.stats.set_status(Status::Running);
             tracing::info!(connector = %self.name, "connected");
         }
@@ -323,9 +327,11 @@ impl Session {
     async fn meanwhile<F: Future>(&mut self, event: F) -> Result<F::Output, Closed> {
         let mut event = pin!(event);
         let messages = self.messages.clone();
+        let mut free = self.free.clone();
         loop {
             let full = self.outbox.is_full();
-            let deadline = self.outbox.deadline();
+            let since = *free.borrow_and_update();
+            let deadline = since.and_then(|since| self.outbox.deadline(since));
             let due = full || deadline.is_some_and(|at| at <= Instant::now());
             tokio::select! {
                 biased;
@@ -335,6 +341,9 @@ impl Session {
                 output = &mut event, if !full => return Ok(output),
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)),
                     if !due && deadline.is_some() => {}
+                changed = free.changed(), if since.is_none() && !full => {
+                    changed.map_err(|_| Closed)?;
+                }
                 () = messages.closed() => return Err(Closed),
             }
         }

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gristmill_flow::{Connector, LegStats, Source, SourceError, SourceEvent, TopicTail};
 use gristmill_record::{Lane, Position, Positions, RecordRef};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::{Config, ConfigError, Settings};
 use crate::dedupe::{Dedupe, Identity, Sighting};
@@ -41,6 +42,8 @@ enum State {
     Assigned,
     Running {
         messages: mpsc::Receiver<Message>,
+        /// Since when we wait for a batch, for the task to know; `None` while the leg has one.
+        free: watch::Sender<Option<Instant>>,
         _task: Task,
     },
     Ended,
@@ -189,6 +192,24 @@ fn remember(
     });
 }
 
+/// The next message, telling the task since when it is waited for.
+async fn next_message(
+    messages: &mut mpsc::Receiver<Message>,
+    free: &watch::Sender<Option<Instant>>,
+) -> Option<Message> {
+    if let Ok(message) = messages.try_recv() {
+        return Some(message);
+    }
+    free.send_replace(Some(Instant::now()));
+    let message = messages.recv().await;
+    // The task looks by itself before its next batch.
+    free.send_if_modified(|since| {
+        *since = None;
+        false
+    });
+    message
+}
+
 impl<T: TopicTail> Source for SseSource<T> {
     async fn next(&mut self) -> Result<SourceEvent, SourceError> {
         match &mut self.state {
@@ -197,7 +218,7 @@ impl<T: TopicTail> Source for SseSource<T> {
                 Ok(SourceEvent::Assigned(vec![self.lane.clone()]))
             }
             State::Assigned => pending().await,
-            State::Running { messages, .. } => match messages.recv().await {
+            State::Running { messages, free, .. } => match next_message(messages, free).await {
                 Some(Message::Batch(batch)) => Ok(SourceEvent::Batch(batch)),
                 Some(Message::End) => {
                     self.state = State::Ended;
@@ -244,9 +265,11 @@ impl<T: TopicTail> Source for SseSource<T> {
         };
         // One batch waits here while another is written and a third is filled.
         let (sender, messages) = mpsc::channel(1);
-        let task = Task(tokio::spawn(Session::new(start, sender).run()));
+        let (free, since) = watch::channel(None);
+        let task = Task(tokio::spawn(Session::new(start, sender, since).run()));
         self.state = State::Running {
             messages,
+            free,
             _task: task,
         };
         Ok(())

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
+use gristmill_tls::handshake_remedy;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
@@ -19,8 +20,6 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use launchdarkly_sdk_transport::{ByteStream, HttpTransport, ResponseFuture, TransportError};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use url::Url;
 
@@ -94,7 +93,7 @@ impl Transport {
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         tcp.set_keepalive(Some(KEEPALIVE));
         let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls(&settings)?)
+            .with_tls_config(settings.tls.client_config()?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -171,7 +170,14 @@ impl Transport {
         let bound = self.settings.connect_timeout + self.settings.read_timeout;
         match timeout(bound, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(unreachable(chain(&error))),
+            Ok(Err(error)) => {
+                let mut cause = chain(&error);
+                let shows = self.settings.tls.has_client();
+                if let Some(remedy) = handshake_remedy(&cause, "sse", shows) {
+                    cause = format!("{cause}: {remedy}");
+                }
+                Err(unreachable(cause))
+            }
             Err(_) => Err(unreachable(format!("no response within {bound:?}"))),
         }
     }
@@ -288,37 +294,6 @@ impl Stream for Body {
     }
 }
 
-/// Mozilla's roots and those of `ca-file`.
-fn tls(settings: &Settings) -> Result<rustls::ClientConfig, ConfigError> {
-    let mut roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    if let Some(path) = &settings.ca_file {
-        let error = |cause: String| ConfigError::CaFile {
-            path: path.clone(),
-            cause,
-        };
-        let found = CertificateDer::pem_file_iter(path).map_err(|e| error(e.to_string()))?;
-        let mut added = 0;
-        for certificate in found {
-            let certificate = certificate.map_err(|e| error(e.to_string()))?;
-            roots.add(certificate).map_err(|e| error(e.to_string()))?;
-            added += 1;
-        }
-        if added == 0 {
-            return Err(error("holds no certificate".to_owned()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ConfigError::Url {
-            value: shown(&settings.url),
-            reason: format!("cannot be opened, TLS is not usable ({error})"),
-        })?;
-    Ok(versions.with_root_certificates(roots).with_no_client_auth())
-}
-
 /// Where a redirect leads; relative to the URL that was asked for.
 fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
     let error = |reason: &str| Failure::Redirect {
@@ -406,9 +381,6 @@ fn chain(error: &dyn std::error::Error) -> String {
             text = format!("{text}: {next}");
         }
         cause = error.source();
-    }
-    if text.contains("UnknownIssuer") {
-        text.push_str(" (sse.ca-file adds a root certificate)");
     }
     text
 }

@@ -5,8 +5,10 @@
     reason = "a test helper that fails is a test that fails"
 )]
 mod cases;
+mod conformance;
 mod harness;
 mod http;
 mod records;
 mod resume;
 mod spec;
+mod tls;

@@ -90,9 +90,19 @@ fn values_that_mean_nothing_are_refused_by_key() {
             "retry.initial",
         ),
         (
-            json!({"ca-file": "/nonexistent.pem"}),
-            "sse.ca-file",
+            json!({"url": "https://e.org", "tls": {"ca-file": "/nonexistent.pem"}}),
+            "sse.tls.ca-file",
             "/nonexistent.pem",
+        ),
+        (
+            json!({"url": "https://e.org", "tls": {"cert-file": "x.pem"}}),
+            "sse.tls.key-file",
+            "private key",
+        ),
+        (
+            json!({"url": "http://e.org?token=hunter2", "tls": {}}),
+            "sse.tls",
+            "`http://e.org/` is not https",
         ),
     ] {
         let error = refused(more);
@@ -145,10 +155,10 @@ fn the_specification_lists_exactly_the_keys_of_the_config() {
         stated.sort_unstable();
         assert_eq!(stated, known);
     };
-    let base = json!({"url": "http://e.org", "user-agent": "x", "retry": {}, "dedupe": {"id": "/x"}, "batch": {}});
+    let base = json!({"url": "http://e.org", "user-agent": "x", "retry": {}, "dedupe": {"id": "/x"}, "batch": {}, "tls": {}});
     let properties = &spec["custom"]["properties"];
     listed(base.clone(), &[], properties);
-    for key in ["retry", "dedupe", "batch"] {
+    for key in ["retry", "dedupe", "batch", "tls"] {
         listed(base.clone(), &[key], &properties[key]["properties"]);
     }
 }
@@ -167,9 +177,10 @@ fn the_defaults_of_the_specification_are_those_of_the_config() {
         }
         object.into()
     }
-    let required = json!({"url": "http://e.org", "user-agent": "x"});
+    let required = json!({"url": "https://e.org", "user-agent": "x"});
     let mut bare = required.clone();
     bare["dedupe"] = json!({"id": "/x"});
+    bare["tls"] = json!({});
     let mut full = defaults(&spec["custom"]["properties"]);
     full.as_object_mut()
         .unwrap()
