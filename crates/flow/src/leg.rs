@@ -1,7 +1,7 @@
 //! The one loop: pull a batch, transform it, write it with its position.
 //!
 //! ```text
-//! next ─▶ Assigned ─▶ sink.positions ─▶ source.resume
+//! next ─▶ Assigned ─▶ source.topic_id ─▶ sink.hold_to, sink.positions ─▶ source.resume
 //!      ─▶ Batch    ─▶ transform ─▶ dead letters ─▶ sink.write ─▶ source.committed
 //!      ─▶ Revoked  ─▶ sink.revoked
 //!      ─▶ End      ─▶ done
@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_record::{Batch, Lane, Reject};
+use gristmill_record::{Batch, Lane, Positions, Reject};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -105,7 +105,8 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
                     }
                 }
                 Ok(SourceEvent::Assigned(lanes)) => {
-                    if !self.resume(&lanes, stop).await? {
+                    // A group with more members than partitions: ready, should one go away.
+                    if !lanes.is_empty() && !self.resume(&lanes, stop).await? {
                         return Ok(());
                     }
                     self.running();
@@ -133,8 +134,19 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
 
     /// Ask the sink where `lanes` are and send the source there. False if stopped meanwhile.
     async fn resume(&mut self, lanes: &[Lane], stop: &CancellationToken) -> Result<bool, LegError> {
+        let topic_id = loop {
+            match self.source.topic_id().await {
+                Ok(topic_id) => break topic_id,
+                Err(SourceError::Retry { after, reason }) => {
+                    if !self.wait(after, &reason, stop).await {
+                        return Ok(false);
+                    }
+                }
+                Err(SourceError::Fatal(reason)) => return Err(LegError::Source(reason)),
+            }
+        };
         let positions = loop {
-            match self.sink.positions(lanes).await {
+            match self.positions(lanes, topic_id.as_deref()).await {
                 Ok(positions) => break positions,
                 Err(SinkError::Retry { after, reason }) => {
                     if !self.wait(after, &reason, stop).await {
@@ -160,6 +172,18 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
                 Err(SourceError::Fatal(reason)) => return Err(LegError::Source(reason)),
             }
         }
+    }
+
+    /// Where the sink is in `lanes`, as lanes of the topic that the source reads.
+    async fn positions(
+        &mut self,
+        lanes: &[Lane],
+        topic_id: Option<&str>,
+    ) -> Result<Positions, SinkError> {
+        if let (Some(id), Some(lane)) = (topic_id, lanes.first()) {
+            self.sink.hold_to(&lane.topic, id).await?;
+        }
+        self.sink.positions(lanes).await
     }
 
     /// Write `batch`, whatever it takes.

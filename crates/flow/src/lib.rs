@@ -20,20 +20,24 @@ mod histogram;
 mod leg;
 mod refusals;
 mod sink;
+mod snapshot;
 mod source;
 mod stats;
 mod tail;
+mod tap;
 mod transform;
 
 pub use connector::Connector;
 pub use dead_letter::{DeadLetters, LaneDeadLetters, NoDeadLetters, dead_letter_records, header};
 pub use histogram::{Distribution, Histogram};
 pub use leg::{Leg, LegError};
-pub use refusals::Refusals;
+pub use refusals::{Refusals, Refused};
 pub use sink::{Sink, SinkError};
+pub use snapshot::Snapshot;
 pub use source::{Source, SourceError, SourceEvent};
 pub use stats::{LegStats, Status};
 pub use tail::{NoTail, TopicTail};
+pub use tap::{Tap, Tapped};
 pub use transform::{Identity, Transform, TransformError};
 
 /// Stops a leg between two batches, never within one.

@@ -16,6 +16,20 @@ pub trait Sink: Send {
         lanes: &[Lane],
     ) -> impl Future<Output = Result<Positions, SinkError>> + Send;
 
+    /// Hold the positions of `topic` to the topic of this id from now on: called before
+    /// [`positions`](Self::positions), if the source knows one.
+    ///
+    /// # Errors
+    /// [`SinkError::Fatal`] if they are those of another id; else as `positions`.
+    fn hold_to(
+        &mut self,
+        topic: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<(), SinkError>> + Send {
+        let _ = (topic, id);
+        std::future::ready(Ok(()))
+    }
+
     /// Apply `batch` and store `batch.next`. `Ok` means durable, position included. After
     /// [`SinkError::Retry`], also one with an unknown outcome, the leg calls again with the very
     /// same batch, and the sink must apply it once in all. `batch.rejects` is the sink's business

@@ -29,6 +29,17 @@ pub trait Source: Send {
         from: &Positions,
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
 
+    /// Which topic the lanes are of: one that is deleted and created anew under its name has
+    /// another id, and a position of the old one means nothing there. Asked for before each
+    /// [`resume`](Self::resume). `None` where there is no such thing (a stream, a broker before
+    /// Kafka 2.8).
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    fn topic_id(&mut self) -> impl Future<Output = Result<Option<String>, SourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// The effect of everything before `next` in `lane` is durable. For lag tools and for memory
     /// that may now be freed; never blocks.
     fn committed(&mut self, lane: &Lane, next: &Position);

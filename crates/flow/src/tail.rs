@@ -11,10 +11,11 @@ use crate::SourceError;
 pub trait TopicTail: Send {
     /// Visit every committed record whose partition reached `since_ms` (record timestamp,
     /// milliseconds since the epoch) or later, up to the topic's end as it is now; earlier records
-    /// may be among them. Returns how many were visited; a topic that does not exist holds none.
+    /// may be among them. Returns how many were visited.
     ///
     /// # Errors
-    /// As [`Source::next`](crate::Source::next).
+    /// As [`Source::next`](crate::Source::next); [`SourceError::Retry`] also where there is no such
+    /// topic: what a broker does not know of yet may hold records all the same.
     fn read(
         &mut self,
         since_ms: i64,

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use gristmill_counter::{Coalescer, KeyTemplate};
 use gristmill_flow::{Sink, SinkError};
-use gristmill_record::{Batch, Lane, Position, Positions};
+use gristmill_record::{Batch, Lane, Positions};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::writer::{blocking, fatal};
+use crate::offsets::{OFFSETS, bounds, elsewhere, misaligned, positions};
+use crate::writer::blocking;
 use crate::{LocalError, LocalLog};
 
 /// (pipeline/connector, key) → count.
 const COUNTS: TableDefinition<(&str, &[u8]), i64> = TableDefinition::new("counts");
-/// (pipeline/connector, topic, partition) → next offset.
-pub(crate) const OFFSETS: TableDefinition<(&str, &str, i32), i64> = TableDefinition::new("offsets");
 
 /// Counts the records of a topic, exactly once: counts and next offset of a partition in one
 /// commit.
@@ -102,10 +101,7 @@ fn commit(log: &LocalLog, work: &Commit) -> Result<Outcome, redb::Error> {
     let txn = log.counts_db().begin_write()?;
     {
         let mut offsets = txn.open_table(OFFSETS)?;
-        let stored = offsets.get(lane)?.map(|stored| stored.value());
-        if let Some(stored) = stored
-            && work.from != Some(stored)
-        {
+        if let Some(stored) = elsewhere(&offsets, lane, work.from)? {
             return Ok(Outcome::Stored(stored));
         }
         let mut counts = txn.open_table(COUNTS)?;
@@ -131,31 +127,11 @@ fn commit(log: &LocalLog, work: &Commit) -> Result<Outcome, redb::Error> {
 
 impl Sink for LocalCounts {
     async fn positions(&mut self, lanes: &[Lane]) -> Result<Positions, SinkError> {
-        let read = || -> Result<_, redb::Error> {
-            let txn = self.log.counts_db().begin_read()?;
-            let table = txn.open_table(OFFSETS)?;
-            let mut positions = Positions::new();
-            for lane in lanes {
-                if let Some(next) = table.get((&*self.id, &*lane.topic, lane.partition))? {
-                    positions.insert(lane.clone(), Position::Offset(next.value()));
-                }
-            }
-            Ok(positions)
-        };
-        read().map_err(|error| fatal(LocalError::storage(self.log.dir())(error)))
+        positions(&self.log, &self.id, lanes)
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        let (from, next) = match (&batch.from, &batch.next) {
-            (None, Position::Offset(next)) => (None, *next),
-            (Some(Position::Offset(from)), Position::Offset(next)) => (Some(*from), *next),
-            _ => {
-                return Err(SinkError::Fatal(format!(
-                    "{}: positions are no offsets; count from a topic, not from a stream",
-                    batch.lane
-                )));
-            }
-        };
+        let (from, next) = bounds(batch)?;
         self.coalescer.count(batch);
         let refused = self.coalescer.refused();
         if !refused.is_empty() {
@@ -175,11 +151,7 @@ impl Sink for LocalCounts {
             blocking(move || commit(&log, &work).map_err(LocalError::storage(log.dir()))).await?;
         match outcome {
             Outcome::Applied => Ok(()),
-            Outcome::Stored(stored) => Err(SinkError::Misaligned {
-                lane: batch.lane.clone(),
-                stored: Some(Position::Offset(stored)),
-                reason: "another copy of this connector went on".to_owned(),
-            }),
+            Outcome::Stored(stored) => Err(misaligned(batch, stored)),
             Outcome::Overflow(keys) => {
                 let keys: HashMap<Vec<u8>, ()> = keys.into_iter().map(|key| (key, ())).collect();
                 Err(SinkError::Reject(self.coalescer.records_where(

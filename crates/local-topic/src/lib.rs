@@ -19,6 +19,7 @@ mod error;
 mod lock;
 mod log;
 mod murmur2;
+mod offsets;
 mod position;
 mod reader;
 mod tail;

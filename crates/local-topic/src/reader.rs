@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use gristmill_flow::{LegStats, Source, SourceError, SourceEvent};
 use gristmill_record::{Batch, Lane, Position, Positions};
@@ -15,13 +16,17 @@ use crate::{LocalError, LocalLog};
 pub struct ReaderConfig {
     /// The topic; it must exist.
     pub topic: String,
+    /// Only these partitions; `None` for all.
+    pub partitions: Option<Vec<u32>>,
+    /// This one (from 0) of so many readers that share the partitions.
+    pub share: (u32, u32),
     /// Where partitions start that the sink has no position for.
     pub start: Start,
     /// Most records in a batch.
     pub records_max: usize,
     /// A batch is closed once its records hold this many bytes.
     pub bytes_max: usize,
-    /// Told the lag of each partition.
+    /// Told the lag of each partition, and how many there are to share.
     pub stats: Arc<LegStats>,
 }
 
@@ -42,6 +47,8 @@ impl ReaderConfig {
     pub fn new(topic: impl Into<String>) -> Self {
         Self {
             topic: topic.into(),
+            partitions: None,
+            share: (0, 1),
             start: Start::Beginning,
             records_max: 2048,
             bytes_max: 1 << 20,
@@ -50,7 +57,7 @@ impl ReaderConfig {
     }
 }
 
-/// Reads all partitions of an embedded topic and waits for more.
+/// Reads the partitions of an embedded topic, or its share of them, and waits for more.
 #[derive(Debug)]
 pub struct LocalReader {
     log: LocalLog,
@@ -81,6 +88,21 @@ impl LocalReader {
             at: BTreeMap::new(),
             turn: 0,
         })
+    }
+
+    /// The partitions that are this reader's, and how many all readers have.
+    fn share(&self) -> (Vec<Lane>, usize) {
+        let asked = |partition: &u32| match &self.config.partitions {
+            Some(partitions) => partitions.contains(partition),
+            None => true,
+        };
+        let all: Vec<u32> = (0..self.topic.partitions).filter(asked).collect();
+        let (index, of) = self.config.share;
+        let ours = all.iter().skip(index as usize).step_by(of.max(1) as usize);
+        (
+            ours.map(|partition| self.lane(*partition)).collect(),
+            all.len(),
+        )
     }
 
     fn lane(&self, partition: u32) -> Lane {
@@ -147,8 +169,9 @@ impl Source for LocalReader {
     async fn next(&mut self) -> Result<SourceEvent, SourceError> {
         if !self.assigned {
             self.assigned = true;
-            let lanes = (0..self.topic.partitions).map(|partition| self.lane(partition));
-            return Ok(SourceEvent::Assigned(lanes.collect()));
+            let (lanes, all) = self.share();
+            self.config.stats.partitions.store(all as u64, Relaxed);
+            return Ok(SourceEvent::Assigned(lanes));
         }
         loop {
             // Marked as seen before looking: a commit in between wakes the wait below.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use gristmill_counter::{Increments, Mark, Marks, WindowCounter, WindowCounts};
 use gristmill_flow::{LegStats, Sink, SinkError};
-use gristmill_record::{Batch, Lane, Position, Positions};
+use gristmill_record::{Batch, Lane, Positions};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::counts::{OFFSETS, id};
-use crate::writer::{blocking, fatal};
+use crate::counts::id;
+use crate::offsets::{OFFSETS, bounds, elsewhere, misaligned, positions};
+use crate::writer::blocking;
 use crate::{LocalError, LocalLog};
 
 type WindowKey<'a> = (&'a str, i64, i64, &'a [u8]);
@@ -193,10 +194,7 @@ fn commit(log: &LocalLog, work: &Commit) -> Result<Outcome, redb::Error> {
     {
         let lane = (&*work.id, &*work.lane.topic, work.lane.partition);
         let mut offsets = txn.open_table(OFFSETS)?;
-        let stored = offsets.get(lane)?.map(|stored| stored.value());
-        if let Some(stored) = stored
-            && work.from != Some(stored)
-        {
+        if let Some(stored) = elsewhere(&offsets, lane, work.from)? {
             return Ok(Outcome::Stored(stored));
         }
         let mut windows = txn.open_table(WINDOWS)?;
@@ -289,31 +287,11 @@ impl Sink for LocalWindows {
         for (lane, mark) in lanes.iter().zip(marks) {
             self.marks.set(lane.clone(), mark, Instant::now());
         }
-        let read = || -> Result<_, redb::Error> {
-            let txn = self.log.counts_db().begin_read()?;
-            let table = txn.open_table(OFFSETS)?;
-            let mut positions = Positions::new();
-            for lane in lanes {
-                if let Some(next) = table.get((&*self.id, &*lane.topic, lane.partition))? {
-                    positions.insert(lane.clone(), Position::Offset(next.value()));
-                }
-            }
-            Ok(positions)
-        };
-        read().map_err(|error| fatal(LocalError::storage(self.log.dir())(error)))
+        positions(&self.log, &self.id, lanes)
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        let (from, next) = match (&batch.from, &batch.next) {
-            (None, Position::Offset(next)) => (None, *next),
-            (Some(Position::Offset(from)), Position::Offset(next)) => (Some(*from), *next),
-            _ => {
-                return Err(SinkError::Fatal(format!(
-                    "{}: positions are no offsets; count from a topic, not from a stream",
-                    batch.lane
-                )));
-            }
-        };
+        let (from, next) = bounds(batch)?;
         let now_ms = (self.now_ms)();
         let lag = self.stats.lag();
         let done = |partition: i32| lag.get(&partition) == Some(&0);
@@ -357,11 +335,7 @@ impl Sink for LocalWindows {
                 LegStats::add(&self.stats.late, late as usize);
                 Ok(())
             }
-            Outcome::Stored(stored) => Err(SinkError::Misaligned {
-                lane: batch.lane.clone(),
-                stored: Some(Position::Offset(stored)),
-                reason: "another copy of this connector went on".to_owned(),
-            }),
+            Outcome::Stored(stored) => Err(misaligned(batch, stored)),
             Outcome::Overflow(bad) => Err(SinkError::Reject(self.counter.records_where(
                 batch,
                 |start, key| {

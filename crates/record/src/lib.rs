@@ -7,9 +7,11 @@
 //! **Invariant:** no I/O, no async, no clock in this crate.
 
 mod batch;
+mod pool;
 mod position;
 mod records;
 
 pub use batch::{Batch, Reject};
+pub use pool::Pool;
 pub use position::{Lane, Position, Positions};
 pub use records::{Headers, HeadersIter, RecordRef, Records};

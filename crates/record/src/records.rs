@@ -1,12 +1,28 @@
 //! Many records in one buffer.
 
+use crate::Pool;
+
 /// Records of one batch: their bytes in one buffer, an index beside it.
 ///
 /// Offsets into the buffer are `u32`: a batch is bounded far below 4 GiB by every source.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Records {
+    buffers: Buffers,
+    /// Where the buffers go when the records are dropped.
+    pool: Option<Pool>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Buffers {
     data: Vec<u8>,
     index: Vec<Entry>,
+}
+
+impl Buffers {
+    /// Bytes that are taken up, used or not.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.capacity() + self.index.capacity() * size_of::<Entry>()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,31 +65,44 @@ impl<'a> RecordRef<'a> {
 impl Records {
     /// An empty set with room for `records` records of `bytes` bytes in all.
     pub fn with_capacity(records: usize, bytes: usize) -> Self {
-        Self {
+        let buffers = Buffers {
             data: Vec::with_capacity(bytes),
             index: Vec::with_capacity(records),
+        };
+        Self {
+            buffers,
+            pool: None,
         }
+    }
+
+    pub(crate) fn pooled(buffers: Buffers, pool: Pool) -> Self {
+        let mut records = Self {
+            buffers,
+            pool: Some(pool),
+        };
+        records.clear();
+        records
     }
 
     /// Number of records.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.buffers.index.len()
     }
 
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.buffers.index.is_empty()
     }
 
     /// Bytes of keys, values and headers in all.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        self.buffers.data.len()
     }
 
     /// Forget the records and keep the buffers.
     pub fn clear(&mut self) {
-        self.data.clear();
-        self.index.clear();
+        self.buffers.data.clear();
+        self.buffers.index.clear();
     }
 
     /// Copy a record in, headers included.
@@ -81,42 +110,48 @@ impl Records {
         self.append(record.offset, record.timestamp_ms, record.key, record.value);
         if !record.headers.0.is_empty() {
             let headers = self.put(record.headers.0);
-            if let Some(last) = self.index.last_mut() {
+            if let Some(last) = self.buffers.index.last_mut() {
                 last.headers = headers;
             }
         }
     }
 
     /// Copy a record in whose headers are given as pairs.
-    pub fn push_with_headers<'h>(
+    pub fn push_with_headers<'h, N: AsRef<str>>(
         &mut self,
         record: RecordRef<'_>,
-        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        headers: impl IntoIterator<Item = (N, &'h [u8])>,
     ) {
         self.append(record.offset, record.timestamp_ms, record.key, record.value);
-        let start = self.data.len();
+        let start = self.buffers.data.len();
         for (name, value) in headers {
-            self.data
+            let name = name.as_ref();
+            self.buffers
+                .data
                 .extend_from_slice(&(name.len() as u32).to_le_bytes());
-            self.data.extend_from_slice(name.as_bytes());
-            self.data
+            self.buffers.data.extend_from_slice(name.as_bytes());
+            self.buffers
+                .data
                 .extend_from_slice(&(value.len() as u32).to_le_bytes());
-            self.data.extend_from_slice(value);
+            self.buffers.data.extend_from_slice(value);
         }
-        let len = self.data.len() - start;
-        if let Some(last) = self.index.last_mut() {
+        let len = self.buffers.data.len() - start;
+        if let Some(last) = self.buffers.index.last_mut() {
             last.headers = (start as u32, len as u32);
         }
     }
 
     /// The record at `index`.
     pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
-        self.index.get(index).map(|entry| self.record(entry))
+        self.buffers
+            .index
+            .get(index)
+            .map(|entry| self.record(entry))
     }
 
     /// The records in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + Clone {
-        self.index.iter().map(|entry| self.record(entry))
+        self.buffers.index.iter().map(|entry| self.record(entry))
     }
 
     fn record(&self, entry: &Entry) -> RecordRef<'_> {
@@ -132,7 +167,7 @@ impl Records {
     fn append(&mut self, offset: i64, timestamp_ms: i64, key: Option<&[u8]>, value: &[u8]) {
         let key = key.map(|key| self.put(key));
         let value = self.put(value);
-        self.index.push(Entry {
+        self.buffers.index.push(Entry {
             offset,
             timestamp_ms,
             key,
@@ -142,13 +177,37 @@ impl Records {
     }
 
     fn put(&mut self, bytes: &[u8]) -> (u32, u32) {
-        let start = self.data.len() as u32;
-        self.data.extend_from_slice(bytes);
+        let start = self.buffers.data.len() as u32;
+        self.buffers.data.extend_from_slice(bytes);
         (start, bytes.len() as u32)
     }
 
     fn slice(&self, (start, len): (u32, u32)) -> &[u8] {
-        &self.data[start as usize..(start + len) as usize]
+        &self.buffers.data[start as usize..(start + len) as usize]
+    }
+}
+
+/// A copy belongs to no pool.
+impl Clone for Records {
+    fn clone(&self) -> Self {
+        Self {
+            buffers: self.buffers.clone(),
+            pool: None,
+        }
+    }
+}
+
+impl PartialEq for Records {
+    fn eq(&self, other: &Self) -> bool {
+        self.buffers == other.buffers
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.give_back(std::mem::take(&mut self.buffers));
+        }
     }
 }
 

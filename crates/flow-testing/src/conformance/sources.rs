@@ -1,4 +1,4 @@
-//! The suite for sources that read a topic.
+//! The suite for sources: those that read a topic, and those that read a stream.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,19 +12,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Long enough to see that nothing comes.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A topic of its own, and a source that reads it.
+/// A topic or a stream of its own, and a source that reads it.
 pub trait SourceHarness {
     /// The source under test.
     type Source: Source;
 
-    /// A source at the topic's beginning. Called again it is the next life of the same connector.
+    /// A source at the beginning. Called again it is the next life of the same connector.
     fn open(&mut self) -> impl Future<Output = Self::Source>;
 
     /// Append a record for each of `values` to a partition, durably.
     fn append(&mut self, partition: i32, values: &[String]) -> impl Future<Output = ()>;
 
-    /// The partitions of the topic: 2 or more.
+    /// The partitions of the topic; 1 for a stream.
     fn partitions(&self) -> i32;
+
+    /// What the first batch of a lane says it starts at, where no position was stored.
+    fn start(&self) -> Option<Position> {
+        Some(Position::Offset(0))
+    }
+
+    /// The place between the first `n` values of a partition and the others.
+    fn position(&self, n: usize) -> Position {
+        Position::Offset(n as i64)
+    }
 }
 
 /// Run every case, each on a harness (a topic that is empty) that `make` makes for the case's name.
@@ -42,11 +52,19 @@ pub async fn source<H: SourceHarness>(mut make: impl AsyncFnMut(&'static str) ->
 /// What was read of each partition, checked on the way.
 #[derive(Default)]
 struct Reading {
-    at: Positions,
+    start: Option<Position>,
+    at: BTreeMap<Lane, Option<Position>>,
     values: BTreeMap<i32, Vec<String>>,
 }
 
 impl Reading {
+    fn of(harness: &impl SourceHarness) -> Self {
+        Self {
+            start: harness.start(),
+            ..Self::default()
+        }
+    }
+
     fn len(&self) -> usize {
         self.values.values().map(Vec::len).sum()
     }
@@ -69,37 +87,39 @@ impl Reading {
                     }
                 }
                 for lane in lanes {
-                    let at = from.get(&lane).cloned().unwrap_or(Position::Offset(0));
+                    let at = from.get(&lane).cloned().or_else(|| self.start.clone());
                     self.at.insert(lane, at);
                 }
             }
             Ok(SourceEvent::Batch(batch)) => {
                 let at = self.at.get(&batch.lane).cloned();
                 assert!(at.is_some(), "{case}: {} was not assigned", batch.lane);
-                assert_eq!(batch.from, at, "{case}: {} has a gap", batch.lane);
-                let bounds = (batch.from.as_ref(), &batch.next);
-                let (Some(Position::Offset(first)), Position::Offset(next)) = bounds else {
-                    panic!("{case}: no offsets: {bounds:?}");
+                let from = batch.from.clone();
+                assert_eq!(Some(&from), at.as_ref(), "{case}: {} has a gap", batch.lane);
+                // A stream's positions are its own business.
+                let offsets = match (&from, &batch.next) {
+                    (Some(Position::Offset(first)), Position::Offset(next)) => *first..*next,
+                    (None | Some(Position::Token(_)), Position::Token(_)) => i64::MIN..i64::MAX,
+                    bounds => panic!("{case}: positions of two kinds: {bounds:?}"),
                 };
                 let values = self.values.entry(batch.lane.partition).or_default();
                 for record in batch.records.iter() {
-                    let within = (*first..*next).contains(&record.offset);
                     assert!(
-                        within,
-                        "{case}: offset {} outside {bounds:?}",
+                        offsets.contains(&record.offset),
+                        "{case}: offset {} outside {offsets:?}",
                         record.offset
                     );
                     values.push(String::from_utf8_lossy(record.value).into_owned());
                 }
                 source.committed(&batch.lane, &batch.next);
-                self.at.insert(batch.lane, batch.next);
+                self.at.insert(batch.lane, Some(batch.next));
             }
             Ok(SourceEvent::Revoked(lanes)) => {
                 for lane in lanes {
                     self.at.remove(&lane);
                 }
             }
-            Ok(SourceEvent::End) => panic!("{case}: a topic has no end"),
+            Ok(SourceEvent::End) => panic!("{case}: it has no end"),
             Err(SourceError::Retry { after, .. }) => tokio::time::sleep(after).await,
             Err(error) => panic!("{case}: next: {error}"),
         }
@@ -174,7 +194,7 @@ async fn everything_once_in_order<H: SourceHarness>(mut harness: H) {
     let case = "everything once, in order";
     fill(&mut harness, 0..500).await;
     let mut source = harness.open().await;
-    let mut reading = Reading::default();
+    let mut reading = Reading::of(&harness);
     let all = 500 * harness.partitions() as usize;
     reading
         .until(case, &mut source, &Positions::new(), all)
@@ -188,7 +208,7 @@ async fn resumes_exactly<H: SourceHarness>(mut harness: H) {
     let case = "resumes exactly";
     fill(&mut harness, 0..100).await;
     let mut source = harness.open().await;
-    let mut reading = Reading::default();
+    let mut reading = Reading::of(&harness);
     let all = 100 * harness.partitions() as usize;
     reading
         .until(case, &mut source, &Positions::new(), all)
@@ -198,10 +218,10 @@ async fn resumes_exactly<H: SourceHarness>(mut harness: H) {
     let lanes: Vec<Lane> = reading.at.keys().cloned().collect();
     let from: Positions = lanes
         .into_iter()
-        .map(|lane| (lane, Position::Offset(37)))
+        .map(|lane| (lane, harness.position(37)))
         .collect();
     let mut source = harness.open().await;
-    let mut again = Reading::default();
+    let mut again = Reading::of(&harness);
     let rest = 63 * harness.partitions() as usize;
     again.until(case, &mut source, &from, rest).await;
     same(case, &again.values, &expect(&harness, 37..100));
@@ -213,17 +233,18 @@ async fn goes_back_on_request<H: SourceHarness>(mut harness: H) {
     let case = "goes back on request";
     fill(&mut harness, 0..300).await;
     let mut source = harness.open().await;
-    let mut reading = Reading::default();
+    let mut reading = Reading::of(&harness);
     reading.until(case, &mut source, &Positions::new(), 1).await;
     let lanes: Vec<Lane> = reading.at.keys().cloned().collect();
     let back: Positions = lanes
         .iter()
-        .map(|lane| (lane.clone(), Position::Offset(5)))
+        .map(|lane| (lane.clone(), harness.position(5)))
         .collect();
-    let mut again = Reading {
-        at: back.clone(),
-        ..Reading::default()
-    };
+    let mut again = Reading::of(&harness);
+    again.at = lanes
+        .iter()
+        .map(|lane| (lane.clone(), back.get(lane).cloned()))
+        .collect();
     source.resume(&lanes, &back).await.expect("resume");
     let read: usize = lanes.len() * 295;
     again.until(case, &mut source, &back, read).await;
@@ -243,7 +264,7 @@ async fn waits_for_more<H: SourceHarness>(mut harness: H) {
     let case = "waits for more";
     fill(&mut harness, 0..10).await;
     let mut source = harness.open().await;
-    let mut reading = Reading::default();
+    let mut reading = Reading::of(&harness);
     let partitions = harness.partitions() as usize;
     reading
         .until(case, &mut source, &Positions::new(), 10 * partitions)
@@ -270,7 +291,7 @@ async fn a_dropped_call_loses_nothing<H: SourceHarness>(mut harness: H) {
     let case = "a dropped call loses nothing";
     let (from, partitions) = (Positions::new(), harness.partitions() as usize);
     let mut source = harness.open().await;
-    let mut reading = Reading::default();
+    let mut reading = Reading::of(&harness);
     let mut filled = 0;
     let deadline = Instant::now() + PATIENCE;
     for turn in 0_u64.. {
