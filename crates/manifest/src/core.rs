@@ -7,6 +7,9 @@ use crate::spec::{ConnectorSpec, Direction};
 /// The one version of the file's format.
 pub(crate) const API_VERSION: &str = "0.1.0";
 
+/// Each copy is a consumer with threads and buffers of its own.
+const REPLICAS_MAX: u32 = 256;
+
 const SCALAR: [Type; 4] = [Type::String, Type::Integer, Type::Number, Type::Boolean];
 
 fn api_version() -> Schema {
@@ -90,16 +93,23 @@ fn shared(schema: Schema) -> Schema {
     let kafka = Schema::object()
         .about("The cluster that holds the topics. Not needed with embedded topics.")
         .require("brokers", brokers)
+        .with("tls", kafka_tls())
+        .with("sasl", kafka_sasl())
         .with(
             "properties",
             Schema::map_of(Schema::any_of(&SCALAR))
-                .about("librdkafka's properties, such as `security.protocol`.")
+                .about("librdkafka's other properties, such as `socket.timeout.ms`.")
                 .with_secrets(),
         )
         .hint(
             "delivery",
             "put it at the top of the file, or into a source's `meta.producer`",
-        );
+        )
+        .hint("ssl", "it is called `tls`: `tls: true`")
+        .hint("ca-file", "it belongs into `tls`: `tls: {ca-file: ca.pem}`")
+        .hint("mechanism", "it belongs into `sasl`")
+        .hint("username", "it belongs into `sasl`")
+        .hint("password", "it belongs into `sasl`");
     let topic = Schema::object()
         .about("A topic, made if it is missing.")
         .with("partitions", Schema::of(Type::Integer).range(1.0, 100_000.0).or_default(1)
@@ -118,10 +128,65 @@ fn shared(schema: Schema) -> Schema {
         .hint("name", "it belongs into `meta`")
 }
 
+fn file(what: &str, example: &str) -> Schema {
+    Schema::text(Format::File).about(what).example(example)
+}
+
+fn kafka_tls() -> Schema {
+    Schema::any_of(&[Type::Boolean, Type::Object])
+        .about("TLS to the brokers: `true`, or with which certificates. Paths count from the file's folder.")
+        .example(true)
+        .with(
+            "ca-file",
+            file(
+                "PEM file with the CAs that brokers' certificates are signed by, instead of this machine's.",
+                "ca.pem",
+            ),
+        )
+        .with(
+            "cert-file",
+            file("PEM file with the certificate to show to brokers.", "client.pem"),
+        )
+        .with(
+            "key-file",
+            file("PEM file with the certificate's private key.", "client.key"),
+        )
+        .with(
+            "key-password",
+            Schema::of(Type::String)
+                .about("Of the private key, if a password protects it.")
+                .example("${{ secrets.KAFKA_KEY_PASSWORD }}"),
+        )
+        .with_secrets()
+}
+
+fn kafka_sasl() -> Schema {
+    Schema::object()
+        .about("The login at the brokers.")
+        .require(
+            "mechanism",
+            Schema::choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+                .about("How the password is shown: PLAIN as it is, so only with `tls`."),
+        )
+        .require(
+            "username",
+            Schema::of(Type::String)
+                .about("The user.")
+                .example("gristmill"),
+        )
+        .require(
+            "password",
+            Schema::of(Type::String)
+                .about("The password; best a secret.")
+                .example("${{ secrets.KAFKA_PASSWORD }}"),
+        )
+        .with_secrets()
+}
+
 fn metrics() -> Schema {
     let mut listen = Schema::any_of(&[Type::String, Type::Integer])
         .about(
-            "Where `/metrics` (Prometheus), `/healthz` and `/readyz` are served: an address and a \
+            "Where the web page, `/metrics` (Prometheus) and probes are served: an address and a \
              port, or a port on loopback.",
         )
         .range(0.0, 65_535.0)
@@ -270,10 +335,23 @@ pub(crate) fn connector(
     } else {
         schema = schema.with("apiVersion", api_version());
     }
-    schema = schema.require("meta", meta).with(
-        "transforms",
-        Schema::list_of(transform()).about("SmartModules, in order."),
-    );
+    schema = schema
+        .require("meta", meta)
+        .with(
+            "replicas",
+            Schema::of(Type::Integer)
+                .range(1.0, f64::from(REPLICAS_MAX))
+                .or_default(1)
+                .about(
+                    "Copies of a sink that run at once, in this process: they share the topic's \
+                     partitions. More of them run wherever the same file is started.",
+                )
+                .example(2),
+        )
+        .with(
+            "transforms",
+            Schema::list_of(transform()).about("SmartModules, in order."),
+        );
     let own = |key: &str| spec.is_some_and(|spec| spec.section == key);
     match spec {
         Some(spec) if spec.schema.required.is_empty() => {
@@ -297,6 +375,9 @@ pub(crate) fn connector(
             "type", "topic", "version", "name", "consumer", "producer", "secrets",
         ] {
             schema = schema.hint(key, "it belongs into `meta`");
+        }
+        for key in ["copies", "parallelism", "instances"] {
+            schema = schema.hint(key, "write `replicas`");
         }
     }
     schema

@@ -60,7 +60,7 @@ impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::File { name, line, column } => write!(f, "{name}:{line}:{column}"),
-            Origin::Override => write!(f, "--set {}", self.text),
+            Origin::Override => write!(f, "--set {}", render::masked(&self.text)),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Diagnostic {
                 out["line"] = json!(line);
                 out["column"] = json!(column);
             }
-            Origin::Override => out["set"] = json!(self.primary.text),
+            Origin::Override => out["set"] = json!(render::masked(&self.primary.text)),
         }
         out
     }

@@ -153,7 +153,8 @@ impl Filler<'_, '_> {
             );
             let error = self.report.error(span, &at.path, message);
             error.help(
-                "secrets may stand in a connector's section, in `with` and in `kafka.properties`",
+                "secrets may stand in a connector's section, in `with`, and in `sasl`, `tls` and \
+                 `properties` of `kafka`",
             );
             return None;
         }
@@ -194,7 +195,7 @@ impl Filler<'_, '_> {
 
 /// Whether a name says that its value should not be shown.
 pub(crate) fn sounds_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
+    let name = name.to_ascii_lowercase().replace(['-', '.'], "_");
     let words = [
         "password",
         "passwd",
@@ -203,6 +204,10 @@ pub(crate) fn sounds_secret(name: &str) -> bool {
         "api_key",
         "apikey",
         "credential",
+        "authorization",
+        "cookie",
+        "key_pem",
+        "jaas",
     ];
     words.iter().any(|word| name.contains(word))
 }

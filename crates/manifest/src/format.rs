@@ -33,6 +33,8 @@ pub enum Format {
     Brokers,
     /// An address to listen on: `127.0.0.1:9464`, or a port on loopback.
     Listen,
+    /// A file; a relative path counts from the manifest's folder.
+    File,
 }
 
 /// A text that is not of its format: what is wrong, and the remedy.
@@ -50,7 +52,7 @@ pub(crate) fn wrong(what: impl Into<String>, help: impl Into<String>) -> Result<
 }
 
 impl Format {
-    pub(crate) const ALL: [(&'static str, Self); 12] = [
+    pub(crate) const ALL: [(&'static str, Self); 13] = [
         ("uri", Self::Uri),
         ("duration", Self::Duration),
         ("size", Self::Size),
@@ -63,6 +65,7 @@ impl Format {
         ("broker", Self::Broker),
         ("brokers", Self::Brokers),
         ("listen", Self::Listen),
+        ("file", Self::File),
     ];
 
     /// As it is written in a `Connector.toml`.
@@ -84,6 +87,7 @@ impl Format {
             Self::Module => "a SmartModule",
             Self::Broker | Self::Brokers => "a broker's `host:port`",
             Self::Listen => "an address to listen on",
+            Self::File => "a path",
         }
     }
 
@@ -100,6 +104,7 @@ impl Format {
             Self::Module => "extract-type@0.1.0",
             Self::Broker | Self::Brokers => "127.0.0.1:9092",
             Self::Listen => "127.0.0.1:9464",
+            Self::File => "ca.pem",
         }
     }
 
@@ -125,6 +130,7 @@ impl Format {
             Self::Module => module(text),
             Self::Broker => broker(text),
             Self::Listen => crate::listen::check(text),
+            Self::File => crate::names::file(text),
             Self::Brokers => text.split(',').try_for_each(|each| broker(each.trim())),
         }
     }

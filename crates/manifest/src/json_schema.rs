@@ -156,6 +156,6 @@ fn pattern(format: Format) -> Option<&'static str> {
         Format::Version => Some(r"^[0-9]+\.[0-9]+\.[0-9]+"),
         Format::Broker | Format::Brokers => Some(":[0-9]+"),
         Format::Listen => Some("[0-9]+$"),
-        Format::Template | Format::Module => None,
+        Format::Template | Format::Module | Format::File => None,
     }
 }

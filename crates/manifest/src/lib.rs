@@ -27,12 +27,14 @@ mod mistakes;
 mod model;
 mod names;
 mod overrides;
+mod places;
 mod redact;
 mod render;
 mod report;
 mod rules;
 mod scalar;
 mod schema;
+mod security;
 mod source;
 mod spec;
 mod syntax;
@@ -47,8 +49,8 @@ pub use format::Format;
 pub use json_schema::json_schema;
 pub use listen::listen_addr;
 pub use model::{
-    Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Metrics, Place, Producer,
-    Section, SectionError, Start, Text, Topic, Transform,
+    Connector, Consumer, Delivery, Kafka, KafkaSasl, KafkaTls, Limits, Lookback, Manifest, Metrics,
+    Place, Producer, Section, SectionError, Start, Text, Topic, Transform,
 };
 pub use overrides::{Override, OverrideError};
 pub use redact::Redactions;

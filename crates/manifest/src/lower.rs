@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use crate::diagnostic::Origin;
 use crate::fill::sounds_secret;
 use crate::format;
 use crate::listen::listen_addr;
 use crate::load::{connectors, is_single, spec_of};
 use crate::model::{
-    Connector, Consumer, Delivery, Kafka, Limits, Lookback, Manifest, Metrics, Place, Producer,
-    Section, Start, Text, Topic, Transform,
+    Connector, Consumer, Delivery, Kafka, KafkaSasl, KafkaTls, Limits, Lookback, Manifest, Metrics,
+    Producer, Section, Start, Text, Topic, Transform,
 };
+use crate::places::{Places, files, place};
 use crate::redact::Redactions;
 use crate::source::Sources;
 use crate::spec::{ConnectorSpec, Direction};
@@ -48,6 +48,8 @@ pub(crate) fn manifest(
         version: string(root, &["meta", "version"]).unwrap_or_else(|| "0.1.0".to_owned()),
         kafka: Kafka {
             brokers: brokers(root.at(&["kafka", "brokers"])),
+            tls: root.at(&["kafka", "tls"]).and_then(kafka_tls),
+            sasl: root.at(&["kafka", "sasl"]).and_then(kafka_sasl),
             properties: texts(root.at(&["kafka", "properties"])),
         },
         topics,
@@ -56,7 +58,38 @@ pub(crate) fn manifest(
         },
         connectors,
         redactions,
+        places: places(root, "kafka", sources),
     }
+}
+
+fn places(node: &Node, key: &str, sources: &Sources) -> Places {
+    let entry = node.map().and_then(|map| map.entry(key));
+    entry.map_or_else(Places::default, |entry| Places::of(entry, sources))
+}
+
+/// `true` and any mapping turn it on.
+fn kafka_tls(node: &Node) -> Option<KafkaTls> {
+    match &node.value {
+        Value::Bool(true) => Some(KafkaTls::default()),
+        Value::Map(_) => {
+            let file = |key: &str| string(node, &[key]).map(Into::into);
+            Some(KafkaTls {
+                ca_file: file("ca-file"),
+                cert_file: file("cert-file"),
+                key_file: file("key-file"),
+                key_password: node.get("key-password").map(text),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn kafka_sasl(node: &Node) -> Option<KafkaSasl> {
+    Some(KafkaSasl {
+        mechanism: string(node, &["mechanism"])?,
+        username: text(node.get("username")?),
+        password: text(node.get("password")?),
+    })
 }
 
 fn connector(
@@ -87,6 +120,7 @@ fn connector(
             Direction::Sink => Producer::default(),
         },
         consumer: consumer(node.at(&["meta", "consumer"]), &name),
+        replicas: int(node.get("replicas")).unwrap_or(1),
         transforms: transforms
             .iter()
             .map(|node| transform(node, sources))
@@ -95,16 +129,11 @@ fn connector(
             value: json(true),
             written: json(false),
             redactions: redactions.clone(),
+            places: places(node, &spec.section, sources),
+            files: section.map_or_else(Vec::new, |section| files(section, &spec.schema)),
         },
-        span: place(node, sources),
+        span: place(node.span, sources),
         name,
-    }
-}
-
-fn place(node: &Node, sources: &Sources) -> Place {
-    match sources.label(node.span, None).origin {
-        Origin::File { line, column, .. } => Place { line, column },
-        Origin::Override => Place { line: 1, column: 1 },
     }
 }
 
@@ -165,7 +194,7 @@ fn transform(node: &Node, sources: &Sources) -> Transform {
             memory: size(limit("memory")),
             output: size(limit("output")),
         },
-        span: place(node, sources),
+        span: place(node.span, sources),
     }
 }
 
@@ -195,16 +224,19 @@ fn entries(node: Option<&Node>) -> impl Iterator<Item = (&str, &Node)> {
 }
 
 fn texts(node: Option<&Node>) -> BTreeMap<String, Text> {
-    let text = |node: &Node| match &node.value {
+    entries(node)
+        .map(|(key, node)| (key.to_owned(), text(node)))
+        .collect()
+}
+
+fn text(node: &Node) -> Text {
+    match &node.value {
         Value::Text(filled) => Text {
             value: filled.text.clone(),
             written: filled.written.clone(),
         },
         _ => Text::from(node.to_json(true).to_string().as_str()),
-    };
-    entries(node)
-        .map(|(key, node)| (key.to_owned(), text(node)))
-        .collect()
+    }
 }
 
 fn string(node: &Node, keys: &[&str]) -> Option<String> {

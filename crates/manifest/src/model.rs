@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use crate::places::Places;
 use crate::redact::Redactions;
 use crate::spec::Direction;
 
@@ -34,6 +36,9 @@ pub struct Manifest {
     pub connectors: Vec<Connector>,
     #[serde(skip)]
     pub(crate) redactions: Redactions,
+    /// Of `kafka` and what is in it.
+    #[serde(skip)]
+    pub(crate) places: Places,
 }
 
 impl Manifest {
@@ -49,6 +54,26 @@ impl Manifest {
     pub fn redactions(&self) -> &Redactions {
         &self.redactions
     }
+
+    /// Where `key`, such as `kafka.tls.ca-file`, stands in the file, or else the nearest key
+    /// around it; `None` without `kafka` in the file.
+    pub fn kafka_place(&self, key: &str) -> Option<Place> {
+        self.places.find(key)
+    }
+
+    /// Let the files that the manifest names by relative paths count from `dir`, which is where
+    /// the manifest is.
+    pub fn resolve_files(&mut self, dir: &Path) {
+        if let Some(tls) = &mut self.kafka.tls {
+            let files = [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file];
+            for file in files.into_iter().flatten() {
+                *file = dir.join(&file);
+            }
+        }
+        for connector in &mut self.connectors {
+            connector.section.resolve_files(dir);
+        }
+    }
 }
 
 /// How to reach Kafka.
@@ -57,15 +82,45 @@ impl Manifest {
 pub struct Kafka {
     /// `host:port` of some brokers; empty without `kafka` in the file.
     pub brokers: Vec<String>,
-    /// librdkafka's own properties, such as `security.protocol`.
+    /// Whether and how connections are encrypted.
+    pub tls: Option<KafkaTls>,
+    /// The login.
+    pub sasl: Option<KafkaSasl>,
+    /// librdkafka's own properties, such as `socket.timeout.ms`.
     pub properties: BTreeMap<String, Text>,
+}
+
+/// TLS to the brokers; without a file it is this machine's CAs that are trusted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct KafkaTls {
+    /// The CAs that are trusted.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate that is shown to brokers.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    pub key_file: Option<PathBuf>,
+    /// What protects the key.
+    pub key_password: Option<Text>,
+}
+
+/// The login at the brokers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct KafkaSasl {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: String,
+    /// The user.
+    pub username: Text,
+    /// The password.
+    pub password: Text,
 }
 
 /// What a running pipeline tells about itself, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Metrics {
-    /// Where `/metrics`, `/healthz` and `/readyz` are served; `None` for nowhere.
+    /// Where the web page, `/metrics` and probes are served; `None` for nowhere.
     pub listen: Option<SocketAddr>,
 }
 
@@ -123,6 +178,8 @@ pub struct Connector {
     pub producer: Producer,
     /// A sink's consumer; for a source it is of no use.
     pub consumer: Consumer,
+    /// Copies of a sink that run at once and share its topic's partitions; 1 unless said.
+    pub replicas: u32,
     /// SmartModules in the order in which records go through them.
     pub transforms: Vec<Transform>,
     /// The connector's own settings.
@@ -265,6 +322,9 @@ pub struct Section {
     pub(crate) value: Json,
     pub(crate) written: Json,
     pub(crate) redactions: Redactions,
+    pub(crate) places: Places,
+    /// JSON pointers to the files that it names.
+    pub(crate) files: Vec<String>,
 }
 
 impl Section {
@@ -276,6 +336,23 @@ impl Section {
     /// The settings, variables as written: fit to be shown.
     pub fn as_written(&self) -> &Json {
         &self.written
+    }
+
+    /// Where `key`, such as `redis.tls.ca-file`, stands in the file, or else the nearest key around
+    /// it; `None` for a section that is left out.
+    pub fn place(&self, key: &str) -> Option<Place> {
+        self.places.find(key)
+    }
+
+    fn resolve_files(&mut self, dir: &Path) {
+        for pointer in &self.files {
+            let Some(value) = self.value.pointer_mut(pointer) else {
+                continue;
+            };
+            if let Some(path) = value.as_str() {
+                *value = Json::from(dir.join(path).to_string_lossy().into_owned());
+            }
+        }
     }
 
     /// As the connector's config.

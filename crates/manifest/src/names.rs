@@ -33,6 +33,30 @@ pub(crate) fn name(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// A path; whether anything is there is seen when it is read.
+pub(crate) fn file(text: &str) -> Result<(), Wrong> {
+    if text.trim().is_empty() {
+        return wrong("is empty", "name a file, or take the key out");
+    }
+    if text.contains("-----BEGIN") {
+        // Said without the text: it may well be a private key.
+        return Err(Wrong {
+            what: "is a file's content".to_owned(),
+            help: "put it into a file and write the path".to_owned(),
+        });
+    }
+    if text.contains(char::is_control) {
+        return wrong("holds a control character", "write the path alone");
+    }
+    if text.starts_with('~') {
+        return wrong(
+            "starts with `~`, which only a shell knows",
+            "write the whole path, or one from this file's folder",
+        );
+    }
+    Ok(())
+}
+
 /// Kafka's own rule: `org.apache.kafka.common.internals.Topic`.
 pub(crate) fn topic(text: &str) -> Result<(), Wrong> {
     let help = "a topic's name has a-z, A-Z, 0-9, `.`, `_` and `-`, at most 249 of them";

@@ -105,7 +105,7 @@ fn snippet(
         Origin::File { line, .. } => (line.to_string(), ""),
         Origin::Override => (String::new(), "--set "),
     };
-    let line = format!("{prefix}{}", printable(&label.text));
+    let line = format!("{prefix}{}", printable(&masked(&label.text)));
     let start = prefix.len() + label.column - 1;
     let (line, start) = crop(&line, start);
     let lead: usize = line.chars().take(start).map(columns).sum();
@@ -122,6 +122,81 @@ fn snippet(
     let number = paint.gutter(&format!("{number:>width$}", width = pad.len()));
     let _ = writeln!(out, "{}", format!("{number} {bar} {line}").trim_end());
     let _ = writeln!(out, "{pad} {bar} {}{under}", " ".repeat(lead));
+}
+
+/// What the keys of secrets end in.
+const SECRET_KEYS: [&str; 6] = [
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "authorization",
+    "cookie",
+];
+
+/// The line with what looks like a secret blacked out, character by character so that carets stay
+/// where they are: a terminal's log outlives the mistake that it shows. A `${{ … }}` is none yet.
+pub(crate) fn masked(line: &str) -> String {
+    let mut chars: Vec<char> = line.chars().collect();
+    let mut word = String::new();
+    let mut at = 0;
+    while let Some(&c) = chars.get(at) {
+        at += 1;
+        let is_secret = SECRET_KEYS.iter().any(|key| word.ends_with(key));
+        if matches!(c, ':' | '=') && is_secret {
+            at = mask_value(&mut chars, at);
+            word.clear();
+        } else if c == ':' && chars[at..].starts_with(&['/', '/']) {
+            mask_user(&mut chars, at + 2);
+        } else if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') {
+            word.extend(c.to_lowercase());
+        } else if !matches!(c, '"' | '\'') {
+            word.clear();
+        }
+    }
+    chars.into_iter().collect()
+}
+
+/// Black out the YAML scalar that begins at `from`; returns where it ends.
+fn mask_value(chars: &mut [char], from: usize) -> usize {
+    let blank = |c: &&char| c.is_whitespace();
+    let start = from + chars[from..].iter().take_while(blank).count();
+    let quote = chars
+        .get(start)
+        .filter(|c| matches!(c, '"' | '\''))
+        .copied();
+    let start = start + usize::from(quote.is_some());
+    if chars[start..].starts_with(&['$', '{']) {
+        return start;
+    }
+    let ends = |c: &char| match quote {
+        Some(quote) => *c == quote,
+        None => matches!(c, ',' | '}' | ']'),
+    };
+    let length = chars[start..].iter().position(ends);
+    let end = length.map_or(chars.len(), |length| start + length);
+    for c in &mut chars[start..end] {
+        if !c.is_whitespace() {
+            *c = '*';
+        }
+    }
+    end
+}
+
+/// Black out the password of a URL whose authority begins at `from`.
+fn mask_user(chars: &mut [char], from: usize) {
+    let ends = |c: &char| matches!(c, '/' | '"' | '\'' | ',' | '}') || c.is_whitespace();
+    let end = chars[from..].iter().position(ends);
+    let end = end.map_or(chars.len(), |length| from + length);
+    let authority = &mut chars[from..end];
+    let Some(at) = authority.iter().rposition(|c| *c == '@') else {
+        return;
+    };
+    let user = authority[..at].iter().take_while(|c| **c != ':').count();
+    let password = &mut authority[(user + 1).min(at)..at];
+    if !password.starts_with(&['$', '{']) {
+        password.fill('*');
+    }
 }
 
 /// A window of the line around `start` (a character index), and where `start` is in it.
@@ -188,6 +263,44 @@ mod tests {
     #[test]
     fn controls_never_reach_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\n\u{202e}"), "a␛[31mb␊\u{fffd}");
+    }
+
+    #[test]
+    fn secrets_are_blacked_out_in_place() {
+        for (line, shown) in [
+            ("  password: hunter2", "  password: *******"),
+            (
+                "sasl: {username: me, password: 'a, b', mechanism: plain}",
+                "sasl: {username: me, password: '** *', mechanism: plain}",
+            ),
+            (
+                "ssl.key-password: x, other: y",
+                "ssl.key-password: *, other: y",
+            ),
+            ("{\"sasl.password\": \"z\"}", "{\"sasl.password\": \"*\"}"),
+            (
+                "password: \"${{ secrets.PW }}\"",
+                "password: \"${{ secrets.PW }}\"",
+            ),
+            ("url: redis://me:pw@h:1/0", "url: redis://me:**@h:1/0"),
+            (
+                "url: redis://:${{ secrets.X }}@h",
+                "url: redis://:${{ secrets.X }}@h",
+            ),
+            (
+                "headers: {Authorization: Bearer abc}",
+                "headers: {Authorization: ****** ***}",
+            ),
+            ("kafka.sasl.password=é語", "kafka.sasl.password=**"),
+            ("password:", "password:"),
+            (
+                "passwords: shown, url: redis://h:1/a@b",
+                "passwords: shown, url: redis://h:1/a@b",
+            ),
+        ] {
+            assert_eq!(masked(line), shown);
+            assert_eq!(masked(line).chars().count(), line.chars().count());
+        }
     }
 
     #[test]

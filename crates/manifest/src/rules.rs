@@ -19,6 +19,70 @@ pub(crate) fn check(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_
     versions(root, specs, report);
     replication(root, report);
     module_limits(root, report);
+    replicas(root, specs, report);
+    crate::security::check(root, report);
+}
+
+/// Copies share partitions: a source has none to share, and what a sink names is not shared.
+fn replicas(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_>) {
+    for (at, connector) in connectors(root) {
+        let Some(node) = connector.get("replicas") else {
+            continue;
+        };
+        let Some(copies) = node.int().filter(|copies| *copies > 1) else {
+            continue;
+        };
+        let dot = if at.path.is_empty() { "" } else { "." };
+        let path = format!("{}{dot}replicas", at.path);
+        let Some(spec) = spec_of(connector, specs) else {
+            continue;
+        };
+        if spec.direction == Direction::Source {
+            let message = format!(
+                "{copies} copies of a source would read the same stream, and the last one to start \
+                 would end the others"
+            );
+            report.error(node.span, &path, message).help(
+                "take `replicas` out: a source that falls behind needs several streams (`url: {NAME: \
+                 URL, …}`), each of which is read by itself; a second process takes over when the \
+                 first one is gone",
+            );
+            continue;
+        }
+        let partition = connector.at(&["meta", "consumer", "partition"]);
+        if let Some(named) = partition.filter(|node| node.text() != Some("all")) {
+            let first = report
+                .sources
+                .label(named.span, Some("named here".to_owned()));
+            let message = format!("{copies} copies would all read the partitions that are named");
+            let error = report.error(node.span, &path, message);
+            error.secondary = Some(first);
+            error.help(
+                "take `consumer.partition` out, so that the copies share all partitions, or \
+                 `replicas`",
+            );
+            continue;
+        }
+        let topic = meta(&at, connector, "topic").map(|(_, _, topic)| topic);
+        let declared = topic.and_then(|topic| root.at(&["topics", topic]));
+        let Some(partitions) = declared.map(|topic| match topic.get("partitions") {
+            Some(partitions) => partitions.int().unwrap_or(copies),
+            None => 1,
+        }) else {
+            continue;
+        };
+        if copies > partitions {
+            let idle = copies - partitions;
+            let message = format!(
+                "{copies} copies, and the topic has {partitions} partition{}: {idle} would have \
+                 nothing to do",
+                if partitions == 1 { "" } else { "s" }
+            );
+            report.warning(node.span, &path, message).help(format!(
+                "write `replicas: {partitions}`, or give the topic more partitions"
+            ));
+        }
+    }
 }
 
 /// `meta.<key>` of a connector, if it is a text: its place and value.

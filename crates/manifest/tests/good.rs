@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::{PIPELINE, load, specs};
@@ -43,6 +44,29 @@ fn the_shipped_pipelines_are_good() {
 }
 
 #[test]
+fn copies_of_a_sink() {
+    for (written, expect, warns) in [
+        ("", 1, None),
+        ("    replicas: 3\n", 3, None),
+        (
+            "    replicas: 4\n",
+            4,
+            Some("4 copies, and the topic has 3 partitions: 1 would have nothing to do"),
+        ),
+    ] {
+        let text = PIPELINE.replace("    transforms:\n", &format!("{written}    transforms:\n"));
+        let (manifest, warnings) =
+            load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        assert_eq!(manifest.connector("type-counts").unwrap().replicas, expect);
+        let said: Vec<&str> = warnings.iter().map(|warning| &*warning.message).collect();
+        assert_eq!(said, Vec::from_iter(warns));
+    }
+    // A source has one copy, and may say so.
+    let text = PIPELINE.replace("    sse:\n", "    replicas: 1\n    sse:\n");
+    assert!(load(&text).is_ok_and(|(_, warnings)| warnings.is_empty()));
+}
+
+#[test]
 fn metrics_are_served_on_loopback_unless_said() {
     for (written, expect) in [
         ("{listen: 9464}", Some("127.0.0.1:9464")),
@@ -55,6 +79,86 @@ fn metrics_are_served_on_loopback_unless_said() {
         let listen = manifest.metrics.listen.map(|addr| addr.to_string());
         assert_eq!(listen.as_deref(), expect, "{written}");
     }
+}
+
+#[test]
+fn how_kafka_is_reached() {
+    let kafka = |written: &str| {
+        let text = PIPELINE.replace("\ntopics:\n", &format!("\n  {written}\n\ntopics:\n"));
+        let (mut manifest, warnings) =
+            load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        manifest.resolve_files(Path::new("/etc/pipelines"));
+        (manifest, warnings)
+    };
+    let files = "tls: {ca-file: ca.pem, cert-file: /abs/c.pem, key-file: ../c.key}";
+    let (manifest, _) = kafka(files);
+    let tls = manifest.kafka.tls.as_ref().unwrap();
+    assert_eq!(
+        tls.ca_file.as_deref(),
+        Some(Path::new("/etc/pipelines/ca.pem"))
+    );
+    assert_eq!(tls.cert_file.as_deref(), Some(Path::new("/abs/c.pem")));
+    assert_eq!(
+        tls.key_file.as_deref(),
+        Some(Path::new("/etc/pipelines/../c.key"))
+    );
+    let file = manifest.kafka_place("kafka.tls.ca-file").unwrap();
+    let around = manifest.kafka_place("kafka.tls.no-such-key").unwrap();
+    assert_eq!(file.line, around.line);
+    assert_eq!((around.column, file.column), (3, 9));
+    assert_eq!(kafka("tls: true").0.kafka.tls, Some(Default::default()));
+    assert_eq!(kafka("tls: false").0.kafka.tls, None);
+    let (manifest, warnings) = kafka("sasl: {mechanism: PLAIN, username: me, password: pw}");
+    let sasl = manifest.kafka.sasl.as_ref().unwrap();
+    assert_eq!((&*sasl.username, &*sasl.password), ("me", "pw"));
+    // Loopback brokers are told the password by nobody else.
+    assert_eq!(warnings, []);
+    assert!(!manifest.redactions().apply("pw").contains("pw"));
+}
+
+#[test]
+fn a_password_that_anybody_can_read_is_told() {
+    let text = PIPELINE.replace("127.0.0.1:19092", "broker:9092").replace(
+        "\ntopics:\n",
+        "\n  sasl: {mechanism: PLAIN, username: me, password: pw}\n\ntopics:\n",
+    );
+    let (_, warnings) = load(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].to_string().contains("readable"),
+        "{}",
+        warnings[0]
+    );
+    let (_, warnings) = load(&text.replace("sasl: {", "tls: true\n  sasl: {")).unwrap();
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn files_of_a_section_count_from_the_manifests_folder() {
+    let text = std::fs::read_to_string(format!(
+        "{}/../../connectors/redis-sink/Connector.toml",
+        env!("CARGO_MANIFEST_DIR")
+    ));
+    let spec = ConnectorSpec::parse(&text.unwrap()).unwrap();
+    let text = "
+apiVersion: 0.1.0
+meta: {name: counts, type: redis-sink, version: 0.1.0, topic: edits}
+redis:
+  url: rediss://h
+  tls: {ca-file: ca.pem, key-file: /abs/k.pem, cert-file: c.pem}
+";
+    let loaded = Manifest::load("p.yaml", text, &[spec], &[], &NoVariables);
+    let (mut manifest, _) = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    manifest.resolve_files(Path::new("/srv"));
+    let section = &manifest.connectors[0].section;
+    assert_eq!(section.value()["tls"]["ca-file"], "/srv/ca.pem");
+    assert_eq!(section.value()["tls"]["key-file"], "/abs/k.pem");
+    assert_eq!(section.value()["url"], "rediss://h");
+    assert_eq!(section.as_written()["tls"]["ca-file"], "ca.pem");
+    let place = section.place("redis.tls.key-file").unwrap();
+    assert_eq!((place.line, place.column), (6, 26));
+    assert_eq!(section.place("redis.tls.other").unwrap().line, 6);
+    assert_eq!(section.place("redis.url").unwrap().line, 5);
 }
 
 #[test]
