@@ -24,10 +24,10 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let aggregate = flags & 1 == 1;
-    if let Ok(output) = decode_output(bytes, aggregate) {
+    if let Ok(output) = decode_output(bytes, aggregate, Vec::new()) {
         let found = found(&output, bytes);
         let again = encode(&found);
-        let output = decode_output(&again, aggregate).expect("our own encoding");
+        let output = decode_output(&again, aggregate, Vec::new()).expect("our own encoding");
         assert_eq!(found, self::found(&output, &again));
         by_fluvio(bytes, &found);
     }

@@ -22,6 +22,7 @@ mod scaffold;
 mod sources;
 pub mod toolchain;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use error::BuildError;
@@ -42,6 +43,8 @@ pub struct Sources {
     pub base: PathBuf,
     /// Builds, intermediate files and a private toolchain if one is needed.
     pub cache_dir: PathBuf,
+    /// What `uses` means whatever is in [`dirs`](Self::dirs): the WASM file that it meant before.
+    pub pinned: BTreeMap<String, PathBuf>,
 }
 
 /// A module that is there to be loaded.
@@ -69,6 +72,7 @@ impl Sources {
             cache_dir: first.join("target/gristmill"),
             base: PathBuf::new(),
             dirs,
+            pinned: BTreeMap::new(),
         }
     }
 
@@ -88,7 +92,10 @@ impl Sources {
     /// # Errors
     /// See [`BuildError`].
     pub fn resolve(&self, uses: &str, progress: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
-        let uses = Uses::parse(uses)?;
+        let uses = match self.pinned.get(uses) {
+            Some(path) => Uses::Path(path.clone()),
+            None => Uses::parse(uses)?,
+        };
         match find::find(&self.dirs, &self.base, &uses)? {
             Found::File {
                 name,

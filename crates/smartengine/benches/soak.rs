@@ -23,7 +23,8 @@ fn main() {
     let events = contestants::events(8 * BATCH);
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let mut chain = contestants::chain(&engine, "stock-nothing-map");
-    let (mut reached, mut done) = (0, 0);
+    let mut feed = contestants::Feed::new();
+    let mut done = 0;
     let mut tenths = Vec::new();
     while done < total {
         // The peak counts: an instance's memory goes from 1 to 32 MiB before it is recycled, and
@@ -31,7 +32,7 @@ fn main() {
         let (mut cpu, start, mut resident) = (0, done, 0);
         let until = total.min(done + total.div_ceil(10));
         for slice in events.chunks(BATCH).cycle() {
-            let batch = contestants::batch(slice, &mut reached);
+            let batch = feed.batch(slice);
             let started = cpu_ns();
             let output = chain.apply(batch).unwrap();
             cpu += cpu_ns() - started;

@@ -8,7 +8,7 @@ mod decode;
 mod encode;
 
 pub(crate) use decode::{
-    Garbage, Output, decode_init_error, decode_look_back_error, decode_output,
+    Garbage, Output, Spare, decode_init_error, decode_look_back_error, decode_output,
 };
 pub(crate) use encode::{Input, Params, encode_init};
 

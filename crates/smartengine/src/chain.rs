@@ -9,6 +9,9 @@ use crate::origin::{Refused, Working};
 use crate::step::Stage;
 use crate::{EngineError, Limits, Lookback, Module};
 
+/// What a step made of a batch keeps its buffer for the next one, unless it grew larger than this.
+const KEPT_BYTES_MAX: usize = 10 << 20;
+
 /// One module of a chain and how it is to be run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -45,6 +48,8 @@ pub struct Chain {
     stages: Vec<Stage>,
     /// Where each lane's last batch ended.
     reached: BTreeMap<Lane, Position>,
+    /// What a step works on and what it makes: kept for their buffers.
+    working: [Working; 2],
 }
 
 impl Chain {
@@ -61,6 +66,7 @@ impl Chain {
         Ok(Self {
             stages,
             reached: BTreeMap::new(),
+            working: Default::default(),
         })
     }
 
@@ -132,24 +138,26 @@ impl Chain {
 
     fn run(&mut self, mut batch: Batch) -> Result<Batch, EngineError> {
         let mut refused = Refused::default();
-        let mut working: Option<Working> = None;
-        for stage in &mut self.stages {
+        let [input, output] = &mut self.working;
+        for (index, stage) in self.stages.iter_mut().enumerate() {
             stage.begin(&batch.lane, batch.from.as_ref());
-            let output = match &working {
-                None => stage.run(&batch.lane, &batch.records, None, &mut refused)?,
-                Some(input) => stage.run(
-                    &batch.lane,
-                    &input.records,
-                    Some(&input.origins),
-                    &mut refused,
-                )?,
+            let (records, origins) = match index {
+                0 => (&batch.records, None),
+                _ => (&input.records, Some(input.origins.as_slice())),
             };
-            working = Some(refused.purge(output));
+            stage.run(&batch.lane, records, origins, &mut refused, output)?;
+            refused.purge(output);
+            std::mem::swap(input, output);
         }
-        if let Some(working) = working {
+        if !self.stages.is_empty() {
             let rejects: Vec<_> = refused.into_rejects(&batch).collect();
             batch.rejects.extend(rejects);
-            batch.records = working.records;
+            // What came in is room for what the next batch becomes: it waits where that is written.
+            std::mem::swap(&mut batch.records, &mut input.records);
+            std::mem::swap(input, output);
+            if input.records.bytes() > KEPT_BYTES_MAX {
+                input.records = Records::default();
+            }
         }
         Ok(batch)
     }

@@ -2,51 +2,53 @@
 
 use std::fmt;
 
-use wasmtime::{Memory, ResourceLimiter, Store, Trap, TypedFunc, format_err};
+use wasmtime::{Memory, Store, TypedFunc};
 
 use crate::abi::{self, Garbage, Params};
 use crate::fault::{Fault, one_line};
+use crate::host::Host;
 use crate::ticker::TICK;
 use crate::{EngineError, Limits, Lookback, Module};
 
-/// What a guest may say on standard error before the rest is dropped: a panic's message fits.
-const SAID_BYTES_MAX: usize = 1024;
-/// Entries of all tables of a guest: stock ones have a few hundred.
-const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// `SmartModuleInitErrorStatus::InitError`: the guest's own error, in its output.
 const INIT_REFUSED: i32 = -2;
 /// `SmartModuleLookbackErrorStatus::PropagatedError`: the same for `look_back`.
 const LOOK_BACK_REFUSED: i32 = -99;
 
+/// What a guest on our SDK exports for the host to say that it is Gristmill, and the only version
+/// of what follows from that.
+const INTRODUCTION: &str = "gristmill_host";
+const INTRODUCTION_VERSION: i32 = 1;
+/// Inputs up to here are asked for in powers of two, so that the room that a guest keeps soon fits.
+const ROOM_ROUNDED_MAX: u32 = 64 << 10;
+const ROOM_MIN: u32 = 2 << 10;
+
 type Call = TypedFunc<(u32, u32, i32), i32>;
 
 /// An instance that was initialised.
 pub(crate) struct Guest {
+    instance: Instance,
+    // Beside the instance and not in it: to clone one for a call costs more than a short call's work.
+    transform: Call,
+    look_back: Option<Call>,
+}
+
+/// What every call goes through.
+struct Instance {
     store: Store<Host>,
     memory: Memory,
     alloc: TypedFunc<u32, u32>,
-    transform: Call,
-    look_back: Option<Call>,
+    /// The guest was told that this is Gristmill, and said yes: what `alloc` gave stays an input's
+    /// place, and `array_map`'s outputs have the offset of the record that they are made from.
+    knows_us: bool,
+    /// The place and size of the last input, where they last.
+    room: Option<(u32, u32)>,
 }
 
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Guest({} bytes)", self.memory_bytes())
     }
-}
-
-/// The host's side of an instance.
-#[derive(Debug)]
-pub(crate) struct Host {
-    limits: Limits,
-    /// The guest's, once it is there.
-    pub(crate) memory: Option<Memory>,
-    memory_denied: bool,
-    output: Vec<u8>,
-    handed_over: bool,
-    output_denied: Option<u64>,
-    said: Vec<u8>,
-    random: u64,
 }
 
 impl Guest {
@@ -96,49 +98,36 @@ impl Guest {
         } else {
             None
         };
-        let mut guest = Self {
+        let introduction = instance.get_typed_func::<i32, i32>(&mut store, INTRODUCTION);
+        let knows_us = match introduction {
+            Ok(introduction) => {
+                let version = introduction
+                    .call(&mut store, INTRODUCTION_VERSION)
+                    .map_err(|e| fail(store.data().fault(&e, limits.call_time_ms).to_string()))?;
+                version == INTRODUCTION_VERSION
+            }
+            Err(_) => false,
+        };
+        let mut instance = Instance {
             store,
             memory,
             alloc,
-            transform,
-            look_back,
+            knows_us,
+            room: None,
         };
         if let Some(init) = init {
-            guest
+            instance
                 .init(&init, params, lookback)
                 .map_err(|reason| EngineError::Init {
                     module: module.name().to_owned(),
                     reason,
                 })?;
         }
-        Ok(guest)
-    }
-
-    fn init(
-        &mut self,
-        init: &Call,
-        params: &Params,
-        lookback: Option<&Lookback>,
-    ) -> Result<(), String> {
-        let input = abi::encode_init(params, lookback)?;
-        let limit_ms = self.store.data().limits.call_time_ms;
-        let code = self
-            .call(
-                init,
-                input.len(),
-                |buffer| buffer.copy_from_slice(&input),
-                limit_ms,
-            )
-            .map_err(|fault| fault.to_string())?;
-        match code {
-            0.. => Ok(()),
-            INIT_REFUSED => match abi::decode_init_error(self.store.data().output()?) {
-                Ok(hint) => Err(one_line(&String::from_utf8_lossy(hint))),
-                Err(garbage) => Err(format!("refused, and {garbage}")),
-            },
-            -10 => Err("the guest could not decode its input".to_owned()),
-            code => Err(format!("returned {code}")),
-        }
+        Ok(Self {
+            instance,
+            transform,
+            look_back,
+        })
     }
 
     /// Run `look_back` over `input`.
@@ -146,13 +135,14 @@ impl Guest {
     /// # Errors
     /// The guest's own words, or what went wrong.
     pub(crate) fn look_back(&mut self, input: &abi::Input<'_>) -> Result<(), String> {
-        let Some(look_back) = self.look_back.clone() else {
+        let Some(look_back) = &self.look_back else {
             return Ok(());
         };
-        let limit_ms = self.store.data().limits.call_time_ms;
+        let limit_ms = self.instance.limits().call_time_ms;
         let code = self
+            .instance
             .call(
-                &look_back,
+                look_back,
                 input.len(),
                 |buffer| input.write(buffer),
                 limit_ms,
@@ -160,7 +150,7 @@ impl Guest {
             .map_err(|fault| fault.to_string())?;
         match code {
             0.. => Ok(()),
-            LOOK_BACK_REFUSED => match abi::decode_look_back_error(self.store.data().output()?) {
+            LOOK_BACK_REFUSED => match abi::decode_look_back_error(self.instance.output()?) {
                 Ok(error) => {
                     let hint = one_line(&String::from_utf8_lossy(error.hint));
                     Err(format!("at offset {}: {hint}", error.offset))
@@ -181,9 +171,8 @@ impl Guest {
         input: &abi::Input<'_>,
         limit_ms: u64,
     ) -> Result<usize, Fault> {
-        let transform = self.transform.clone();
-        let code = self.call(
-            &transform,
+        let code = self.instance.call(
+            &self.transform,
             input.len(),
             |buffer| input.write(buffer),
             limit_ms,
@@ -196,12 +185,46 @@ impl Guest {
     /// # Errors
     /// It handed nothing over.
     pub(crate) fn output(&self) -> Result<&[u8], Garbage> {
-        self.store.data().output()
+        self.instance.output()
+    }
+
+    /// Whether the guest is on our SDK and was told who its host is.
+    pub(crate) fn knows_us(&self) -> bool {
+        self.instance.knows_us
     }
 
     /// Bytes of the guest's memory. It only grows: stock guests never free their outputs.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.memory.data_size(&self.store)
+        self.instance.memory.data_size(&self.instance.store)
+    }
+}
+
+impl Instance {
+    fn init(
+        &mut self,
+        init: &Call,
+        params: &Params,
+        lookback: Option<&Lookback>,
+    ) -> Result<(), String> {
+        let input = abi::encode_init(params, lookback)?;
+        let limit_ms = self.limits().call_time_ms;
+        let code = self
+            .call(
+                init,
+                input.len(),
+                |buffer| buffer.copy_from_slice(&input),
+                limit_ms,
+            )
+            .map_err(|fault| fault.to_string())?;
+        match code {
+            0.. => Ok(()),
+            INIT_REFUSED => match abi::decode_init_error(self.output()?) {
+                Ok(hint) => Err(one_line(&String::from_utf8_lossy(hint))),
+                Err(garbage) => Err(format!("refused, and {garbage}")),
+            },
+            -10 => Err("the guest could not decode its input".to_owned()),
+            code => Err(format!("returned {code}")),
+        }
     }
 
     fn call(
@@ -211,21 +234,21 @@ impl Guest {
         write: impl FnOnce(&mut [u8]),
         limit_ms: u64,
     ) -> Result<i32, Fault> {
-        self.store.data_mut().begin();
         self.store.set_epoch_deadline(ticks(limit_ms));
-        let limit_bytes = self.store.data().limits.memory_bytes;
+        let host = self.store.data_mut();
+        host.begin();
+        let limit_bytes = host.limits.memory_bytes;
         let wanted = u32::try_from(len).map_err(|_| Fault::Memory { limit_bytes })?;
-        let ptr = self
-            .alloc
-            .call(&mut self.store, wanted)
-            .map_err(|error| self.store.data().fault(&error, limit_ms))?;
+        let ptr = match self.room {
+            Some((ptr, size)) if wanted <= size => ptr,
+            _ => self
+                .make_room(wanted)
+                .map_err(|error| self.store.data().fault(&error, limit_ms))?,
+        };
         let end = (ptr as usize).saturating_add(len);
-        let memory_bytes = self.memory.data_size(&self.store);
-        let Some(buffer) = self
-            .memory
-            .data_mut(&mut self.store)
-            .get_mut(ptr as usize..end)
-        else {
+        let memory = self.memory.data_mut(&mut self.store);
+        let memory_bytes = memory.len();
+        let Some(buffer) = memory.get_mut(ptr as usize..end) else {
             return Err(Garbage(format!(
                 "`alloc` gave {len} bytes at {ptr}, beyond its memory of {memory_bytes}"
             ))
@@ -236,136 +259,28 @@ impl Guest {
             .call(&mut self.store, (ptr, wanted, abi::VERSION))
             .map_err(|error| self.store.data().fault(&error, limit_ms))
     }
-}
 
-impl Host {
-    fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            memory: None,
-            memory_denied: false,
-            output: Vec::new(),
-            handed_over: false,
-            output_denied: None,
-            said: Vec::new(),
-            random: 0x9e37_79b9_7f4a_7c15,
+    /// Ask the guest for room for an input.
+    fn make_room(&mut self, wanted: u32) -> wasmtime::Result<u32> {
+        if !self.knows_us {
+            return self.alloc.call(&mut self.store, wanted);
         }
-    }
-
-    fn begin(&mut self) {
-        self.memory_denied = false;
-        self.handed_over = false;
-        self.output_denied = None;
-        self.said.clear();
+        let size = match wanted {
+            ..=ROOM_ROUNDED_MAX => wanted.next_power_of_two().max(ROOM_MIN),
+            _ => wanted,
+        };
+        self.room = None;
+        let ptr = self.alloc.call(&mut self.store, size)?;
+        self.room = Some((ptr, size));
+        Ok(ptr)
     }
 
     fn output(&self) -> Result<&[u8], Garbage> {
-        match self.handed_over {
-            true => Ok(&self.output),
-            false => Err(Garbage(
-                "no output handed over (copy_records was not called)".to_owned(),
-            )),
-        }
+        self.store.data().output()
     }
 
-    /// Copy what the guest hands over out of its memory. The last of several calls counts, as in
-    /// Fluvio.
-    pub(crate) fn take_output(
-        &mut self,
-        memory: &[u8],
-        ptr: u32,
-        len: u32,
-    ) -> wasmtime::Result<()> {
-        if len as usize > self.limits.output_bytes {
-            self.output_denied = Some(u64::from(len));
-            return Err(format_err!("output limit"));
-        }
-        let end = (ptr as usize).saturating_add(len as usize);
-        let output = memory.get(ptr as usize..end).ok_or_else(|| {
-            let memory_bytes = memory.len();
-            format_err!("handed over {len} bytes at {ptr}, beyond its memory of {memory_bytes}")
-        })?;
-        self.output.clear();
-        self.output.extend_from_slice(output);
-        self.handed_over = true;
-        Ok(())
-    }
-
-    /// Keep what the guest writes to standard error, up to a bound.
-    pub(crate) fn tell(&mut self, bytes: &[u8]) {
-        let room = SAID_BYTES_MAX - self.said.len();
-        self.said.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    /// The next byte of a fixed sequence (splitmix64).
-    pub(crate) fn pseudo_random(&mut self) -> u8 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as u8
-    }
-
-    fn fault(&self, error: &wasmtime::Error, limit_ms: u64) -> Fault {
-        let trap = error.downcast_ref::<Trap>();
-        if trap == Some(&Trap::Interrupt) {
-            return Fault::Time { limit_ms };
-        }
-        if let Some(bytes) = self.output_denied {
-            return Fault::Output {
-                bytes,
-                limit_bytes: self.limits.output_bytes,
-            };
-        }
-        // A Rust guest that is refused memory aborts, which looks like any other trap.
-        if self.memory_denied {
-            return Fault::Memory {
-                limit_bytes: self.limits.memory_bytes,
-            };
-        }
-        let mut reason = match trap {
-            Some(trap) => trap.to_string(),
-            None => error.root_cause().to_string(),
-        };
-        if !self.said.is_empty() {
-            reason.push_str("; it said: ");
-            reason.push_str(&String::from_utf8_lossy(&self.said));
-        }
-        Fault::Trap(one_line(&reason))
-    }
-}
-
-impl ResourceLimiter for Host {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let granted = desired <= self.limits.memory_bytes;
-        self.memory_denied |= !granted;
-        Ok(granted)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
-    }
-
-    fn memories(&self) -> usize {
-        1
-    }
-
-    fn tables(&self) -> usize {
-        4
-    }
-
-    fn instances(&self) -> usize {
-        1
+    fn limits(&self) -> Limits {
+        self.store.data().limits
     }
 }
 

@@ -3,7 +3,7 @@
 use wasmtime::{Caller, Engine, ExternType, Linker, format_err};
 
 use crate::EngineError;
-use crate::guest::Host;
+use crate::host::Host;
 
 const WASI: &str = "wasi_snapshot_preview1";
 /// WASI's errno for a file descriptor that is not open.

@@ -25,6 +25,7 @@ mod engine;
 mod error;
 mod fault;
 mod guest;
+mod host;
 mod imports;
 mod limits;
 mod module;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::{ExternType, InstancePre, ValType};
 
-use crate::guest::Host;
+use crate::host::Host;
 use crate::{Engine, EngineError};
 
 /// A module that was checked to be a SmartModule. Cheap to clone.

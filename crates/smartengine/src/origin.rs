@@ -31,9 +31,9 @@ impl Refused {
     }
 
     /// Drop what was made from refused records.
-    pub(crate) fn purge(&self, working: Working) -> Working {
-        if !working.origins.iter().any(|origin| self.contains(*origin)) {
-            return working;
+    pub(crate) fn purge(&self, working: &mut Working) {
+        if self.reasons.is_empty() || !working.origins.iter().any(|o| self.contains(*o)) {
+            return;
         }
         let mut kept = Working {
             records: Records::with_capacity(working.records.len(), working.records.bytes()),
@@ -45,7 +45,7 @@ impl Refused {
                 kept.origins.push(*origin);
             }
         }
-        kept
+        *working = kept;
     }
 
     /// The refused records as they entered the chain.

@@ -30,7 +30,7 @@ use crate::module::Kind;
 use crate::origin::{Refused, Working};
 use crate::{EngineError, Limits, Lookback, Module};
 use accumulators::Accumulators;
-use answer::{Answer, Work, take};
+use answer::{Work, take};
 use history::History;
 
 /// Time limits that a batch may spend on faults, so 16 s with the default limit.
@@ -54,12 +54,19 @@ pub(crate) struct Stage {
     history: Option<History>,
     /// Records that the next call may hold at most.
     call_records_max: usize,
-    /// Bytes that the last batch became: room for the next one's, so that it does not grow by
-    /// doubling, a copy and new pages each time.
-    output_bytes: usize,
     instances: u64,
+    scratch: Scratch,
 }
 
+/// Lists that are kept from batch to batch: a batch of one record costs little more than they do.
+#[derive(Debug, Default)]
+struct Scratch {
+    todo: Vec<Todo>,
+    outputs: abi::Spare,
+    inputs: Vec<usize>,
+}
+
+#[derive(Debug)]
 struct Todo {
     range: Range<usize>,
     suspect: bool,
@@ -106,8 +113,8 @@ impl Stage {
             accumulators: Accumulators::default(),
             history,
             call_records_max: usize::MAX,
-            output_bytes: 0,
             instances: 0,
+            scratch: Scratch::default(),
         };
         let engine = stage.module.engine().clone();
         let _ticking = engine.ticker().at_work();
@@ -198,13 +205,15 @@ impl Stage {
     }
 
     /// Run the module over `records`; `origins` as in [`Working`], `None` for their own indices.
+    /// What it makes of them is in `out` then, and nothing else.
     pub(crate) fn run(
         &mut self,
         lane: &Lane,
         records: &Records,
         origins: Option<&[u32]>,
         refused: &mut Refused,
-    ) -> Result<Working, EngineError> {
+        out: &mut Working,
+    ) -> Result<(), EngineError> {
         let engine = self.module.engine().clone();
         let _ticking = engine.ticker().at_work();
         let work = Work {
@@ -212,15 +221,16 @@ impl Stage {
             records,
             origins,
         };
-        let mut out = Working {
-            records: Records::with_capacity(records.len(), self.output_bytes / 8 * 9),
-            origins: Vec::with_capacity(records.len()),
-        };
+        out.records.clear();
+        out.origins.clear();
+        out.origins.reserve(records.len());
         let mut budget_ms = FAULT_CALLS_MAX * self.limits.call_time_ms;
-        let mut todo = vec![Todo {
+        let mut todo = std::mem::take(&mut self.scratch.todo);
+        todo.clear();
+        todo.push(Todo {
             range: 0..records.len(),
             suspect: false,
-        }];
+        });
         while let Some(Todo { range, suspect }) = todo.pop() {
             if range.is_empty() {
                 continue;
@@ -248,7 +258,7 @@ impl Stage {
                 true => (self.limits.call_time_ms / 8).max(1),
                 false => self.limits.call_time_ms,
             };
-            match self.attempt(&work, &input, limit_ms, &mut out)? {
+            match self.attempt(&work, &input, limit_ms, out)? {
                 Attempt::Done => {
                     self.call_records_max = self.call_records_max.saturating_mul(2);
                     self.remember(&work, called, refused);
@@ -288,8 +298,8 @@ impl Stage {
                 }
             }
         }
-        self.output_bytes = out.records.bytes();
-        Ok(out)
+        self.scratch.todo = todo;
+        Ok(())
     }
 
     /// Call the guest once and take its outputs into `out`, all or none.
@@ -304,14 +314,26 @@ impl Stage {
             Some(guest) => guest,
             None => self.start()?,
         };
+        let kind = self.module.kind();
+        let scratch = &mut self.scratch;
         let called = guest.transform(input, limit_ms);
         let taken = called.and_then(|count| {
-            let kind = self.module.kind();
-            let output = abi::decode_output(guest.output()?, kind == Kind::Aggregate)?;
-            let answer = Answer::check(kind, work, input, count, &output)?;
-            take(work, &output, &answer.inputs, out)?;
+            let spare = std::mem::take(&mut scratch.outputs);
+            let output = abi::decode_output(guest.output()?, kind == Kind::Aggregate, spare)?;
+            let tells_origins = kind != Kind::ArrayMap || guest.knows_us();
+            let stopped = answer::check(
+                kind,
+                work,
+                input,
+                count,
+                &output,
+                tells_origins,
+                &mut scratch.inputs,
+            )?;
+            take(work, &output, &scratch.inputs, out)?;
             let accumulator = output.accumulator.map(<[u8]>::to_vec);
-            Ok((answer.stopped, accumulator))
+            scratch.outputs = output.into_spare();
+            Ok((stopped, accumulator))
         });
         let (stopped, accumulator) = match taken {
             Ok(taken) => taken,
@@ -365,7 +387,7 @@ impl Stage {
         match self.module.kind() {
             // The stock SDK makes array_map's outputs without an offset: one call a record is the
             // only way to tell which record they were made from.
-            Kind::ArrayMap => 1,
+            Kind::ArrayMap if !self.guest.as_ref().is_some_and(Guest::knows_us) => 1,
             _ => self.call_records_max,
         }
     }

@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The grain of time limits: fine enough for a limit of a second, coarse enough to cost nothing.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(25);
 
 /// Ticks without work before the thread sleeps. To wake it is a system call: a stream of small
 /// batches would pay it with each of them (a record alone in its batch cost 2 us instead of 1).
-const IDLE_TICKS: u32 = 10;
+const IDLE_TICKS: u32 = 4;
 
 /// Ticks as long as someone is at work, soon sleeps otherwise, ends when dropped.
 #[derive(Debug)]
@@ -46,8 +46,9 @@ impl Ticker {
     /// Tick until the guard is dropped.
     pub(crate) fn at_work(&self) -> AtWork<'_> {
         self.shared.at_work.fetch_add(1, SeqCst);
-        // Waking a thread costs a system call: only one that sleeps is woken.
-        if self.shared.asleep.swap(false, SeqCst) {
+        // Waking a thread costs a system call: only one that sleeps is woken. Looked at before it is
+        // written to: it is false with all but the first batch.
+        if self.shared.asleep.load(SeqCst) && self.shared.asleep.swap(false, SeqCst) {
             self.wake();
         }
         AtWork(&self.shared)

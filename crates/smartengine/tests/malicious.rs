@@ -401,3 +401,71 @@ fn wasi_gives_what_a_guest_needs_to_start_and_no_more() {
         assert!(rejects[0].1.contains(reason), "{rejects:?}");
     }
 }
+
+/// A guest that says it is on our SDK, and is not: an `array_map` that gives the same output whatever
+/// it is given, and room for an input at `room`.
+fn impostor(output: &str, room: &str, introduction: &str) -> String {
+    let len = output.matches('\\').count();
+    format!(
+        r#"(module
+  (import "env" "copy_records" (func $copy (param i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "{output}")
+  (func (export "gristmill_host") (param i32) (result i32) {introduction})
+  (func (export "alloc") (param i32) (result i32) (i32.const {room}))
+  (func (export "array_map") (param i32 i32 i32) (result i32)
+    (call $copy (i32.const 0) (i32.const {len}))
+    (i32.load8_u (i32.const 3))))"#
+    )
+}
+
+#[test]
+fn impostors_of_our_sdk() {
+    // One record at an offset that is nobody's: each is refused for itself.
+    let nobody = r"\00\00\00\01\0e\00\00\40\00\02\41\00\00";
+    let module = wat(&impostor(nobody, "4096", "(i32.const 1)"));
+    let mut lying = chain([step(module)]);
+    let output = apply(&mut lying, batch(["a", "b", "c"]));
+    assert_eq!(output.records.len(), 0);
+    let refused = rejects(&output);
+    assert_eq!(indices(&refused), [0, 1, 2]);
+    assert!(
+        refused[0].1.contains("which it was not given"),
+        "{refused:?}"
+    );
+
+    // Back and forth between records, which no SDK of ours does.
+    let back = r"\00\00\00\02\0c\00\00\02\00\00\00\0c\00\00\00\00\00\00\00";
+    let mut lying = chain([step(wat(&impostor(back, "4096", "(i32.const 1)")))]);
+    let output = apply(&mut lying, batch(["a", "b", "c"]));
+    assert_eq!(output.records.len(), 0, "{:?}", values(&output));
+    assert_eq!(output.rejects.len(), 3);
+
+    // Room beyond its memory.
+    let mut lying = chain([step(wat(&impostor(nobody, "-1", "(i32.const 1)")))]);
+    let output = apply(&mut lying, batch(["a"]));
+    assert!(rejects(&output)[0].1.contains("beyond its memory"));
+
+    // One that does not come back from being introduced, and one that will not be.
+    let limits = Limits {
+        call_time_ms: 50,
+        ..Limits::default()
+    };
+    let endless = Step {
+        limits,
+        ..step(wat(&impostor(
+            nobody,
+            "4096",
+            "(loop $l (br $l)) (i32.const 1)",
+        )))
+    };
+    let error = Chain::new(vec![endless]).unwrap_err();
+    assert!(matches!(error, EngineError::Instantiate { .. }), "{error}");
+    assert!(error.to_string().contains("time limit of 50 ms"), "{error}");
+
+    // A later version of the promise is none that we know: one record a call, as for stock guests.
+    let first = r"\00\00\00\01\0e\00\00\00\00\02\41\00\00";
+    let mut other = chain([step(wat(&impostor(first, "4096", "(i32.const 2)")))]);
+    let output = apply(&mut other, batch(["a", "b"]));
+    assert_eq!(values(&output), [(0, "A".to_owned()), (1, "A".to_owned())]);
+}

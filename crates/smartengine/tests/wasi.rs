@@ -1,9 +1,12 @@
-//! A guest as `wasm32-wasip1` makes it: a reactor that imports exactly what a stock one does and
-//! sets itself up in `_initialize`.
+//! Guests for `wasm32-wasip1`: stock ones, built by rustc, and by hand a reactor that imports exactly
+//! what they do and sets itself up in `_initialize`.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::*;
 use gristmill_smartengine::{EngineError, Kind};
@@ -72,4 +75,110 @@ fn one_that_gives_up_at_its_start_says_so() {
         text.ends_with("trapped: exited with code 101; it said: no"),
         "{text}"
     );
+}
+
+const TARGET: &str = "wasm32-wasip1";
+/// All that a stock guest for it asks for.
+const IMPORTS: [&str; 5] = [
+    "env.copy_records",
+    "wasi_snapshot_preview1.environ_get",
+    "wasi_snapshot_preview1.environ_sizes_get",
+    "wasi_snapshot_preview1.fd_write",
+    "wasi_snapshot_preview1.proc_exit",
+];
+
+/// A test guest of `smartmodules/`, built for [`TARGET`]; `None`, and a word about it, where there is
+/// no such target.
+fn wasip1(name: &str) -> Option<PathBuf> {
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../smartmodules");
+    let target = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .output();
+    if !target.as_ref().is_ok_and(|output| output.status.success()) {
+        let why = format!("rustup has no target {TARGET}: {target:?}");
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let dir = guests.join("target/wasip1");
+    let mut cargo = Command::new("cargo");
+    // What is set for the build that runs this test is not meant for this one.
+    for (variable, _) in std::env::vars() {
+        let ours = variable.starts_with("CARGO_") && variable != "CARGO_HOME";
+        if ours || ["RUSTFLAGS", "RUSTC", "MAKEFLAGS"].contains(&&*variable) {
+            cargo.env_remove(variable);
+        }
+    }
+    let built = cargo
+        .args(["build", "--release", "--target", TARGET, "--package", name])
+        // What is wanted is that it runs, soon.
+        .args(["--config", "profile.release.lto=false"])
+        .args(["--config", "profile.release.opt-level=1"])
+        .args(["--config", "profile.release.codegen-units=16"])
+        .arg("--target-dir")
+        .arg(&dir)
+        .current_dir(&guests)
+        .output()
+        .unwrap();
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let file = format!("{TARGET}/release/{}.wasm", name.replace('-', "_"));
+    Some(dir.join(file))
+}
+
+/// The same crate for the two targets gives the same, and asks for nothing but what is listed: no
+/// file, no socket, no clock.
+#[test]
+fn stock_guests_for_wasip1_are_the_same() {
+    for name in ["stock-filter", "stock-map", "stock-array-map"] {
+        let (Some(wasm), Some(twin)) = (wasip1(name), guest(name)) else {
+            return;
+        };
+        let compiled = wasmtime::Module::from_file(&wasmtime::Engine::default(), &wasm).unwrap();
+        let imports: Vec<_> = compiled
+            .imports()
+            .map(|i| format!("{}.{}", i.module(), i.name()))
+            .collect();
+        assert!(
+            imports.iter().any(|import| import.starts_with("wasi")),
+            "{imports:?}"
+        );
+        for import in &imports {
+            assert!(IMPORTS.contains(&&**import), "{name} imports {import}");
+        }
+        let module = engine().load(name, &wasm).unwrap();
+        let (mut own, mut other) = (chain([step(module)]), chain([step(twin)]));
+        let mut input = batch(["a", "b,c", "bad", "", "d"]);
+        for _ in 0..20 {
+            let (own, other) = (
+                apply(&mut own, input.clone()),
+                apply(&mut other, input.clone()),
+            );
+            assert_eq!(own.records, other.records);
+            assert_eq!(rejects(&own), rejects(&other));
+            input = then(&input, ["x", "bad", "y,z"]);
+        }
+        assert_eq!(own.usage().instances, other.usage().instances);
+    }
+}
+
+/// There a panic has words, and they are in the reason.
+#[test]
+fn a_panic_of_a_wasip1_guest_tells_itself() {
+    let Some(wasm) = wasip1("stock-filter") else {
+        return;
+    };
+    let module = engine().load("stock-filter", &wasm).unwrap();
+    let mut chain = chain([step(module)]);
+    let output = apply(&mut chain, batch(["a", "panic", "b"]));
+    assert_eq!(indices(&rejects(&output)), [1]);
+    let reason = &rejects(&output)[0].1;
+    assert!(
+        reason.contains("it said: ") && reason.contains("panicked at"),
+        "{reason}"
+    );
+    let next = apply(&mut chain, then(&output, ["c"]));
+    assert_eq!(next.rejects, []);
 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use gristmill_flow::Transform;
-use gristmill_record::{Batch, Lane, Position, RecordRef, Records};
+use gristmill_record::{Batch, Lane, Pool, Position, RecordRef};
 use gristmill_replay::{Generator, GeneratorOptions};
 use gristmill_smartbuild::Sources;
 use gristmill_smartengine::{Chain, Engine, EngineOptions, Limits, Step};
@@ -118,13 +118,13 @@ fn enter_chain<'a>(
     events: &'a [String],
     size: usize,
 ) {
-    let mut reached = 0;
+    let mut feed = Feed::new();
     contest.enter(name, move || {
         let mut cpu = 0;
         for slice in events.chunks(SLICE) {
             let batches: Vec<_> = slice
                 .chunks(size)
-                .map(|events| batch(events, &mut reached))
+                .map(|events| feed.batch(events))
                 .collect();
             let started = cpu_ns();
             for batch in batches {
@@ -141,25 +141,36 @@ fn enter_chain<'a>(
     });
 }
 
-/// A batch that goes on where the last one ended, else a chain starts anew for a replay.
-pub(crate) fn batch(events: &[String], reached: &mut i64) -> Batch {
-    let from = *reached;
-    let bytes = events.iter().map(String::len).sum();
-    let mut records = Records::with_capacity(events.len(), bytes);
-    for event in events {
-        let timestamp_ms = 1_767_225_600_000 + *reached;
-        records.push(RecordRef::new(
-            *reached,
-            timestamp_ms,
-            None,
-            event.as_bytes(),
-        ));
-        *reached += 1;
+/// Makes batches as a topic's reader does: in buffers that were used before.
+pub(crate) struct Feed {
+    lane: Lane,
+    reached: i64,
+    pool: Pool,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Self {
+        Self {
+            lane: Lane::new("bench", 0),
+            reached: 0,
+            pool: Pool::new(SLICE),
+        }
     }
-    let lane = Lane::new("bench", 0);
-    let (from, next) = (Position::Offset(from), Position::Offset(*reached));
-    Batch {
-        records,
-        ..Batch::empty(lane, Some(from), next)
+
+    /// A batch that goes on where the last one ended, else a chain starts anew for a replay.
+    pub(crate) fn batch(&mut self, events: &[String]) -> Batch {
+        let from = self.reached;
+        let mut records = self.pool.records();
+        for event in events {
+            let timestamp_ms = 1_767_225_600_000 + self.reached;
+            let record = RecordRef::new(self.reached, timestamp_ms, None, event.as_bytes());
+            records.push(record);
+            self.reached += 1;
+        }
+        let (from, next) = (Position::Offset(from), Position::Offset(self.reached));
+        Batch {
+            records,
+            ..Batch::empty(self.lane.clone(), Some(from), next)
+        }
     }
 }

@@ -43,18 +43,44 @@ impl<'a> Output<'a> {
     pub(crate) fn count(&self) -> usize {
         self.records.len()
     }
+
+    /// The list of records, emptied, for the next output.
+    pub(crate) fn into_spare(mut self) -> Spare {
+        self.records.clear();
+        // Collected in place: the memory stays.
+        self.records
+            .into_iter()
+            .map(|_| OutputRecord::NONE)
+            .collect()
+    }
 }
 
-/// Check an output from its first byte to its last.
+/// Room for the records of an output.
+pub(crate) type Spare = Vec<OutputRecord<'static>>;
+
+impl OutputRecord<'static> {
+    const NONE: Self = Self {
+        offset_delta: 0,
+        key: None,
+        value: &[],
+    };
+}
+
+/// Check an output from its first byte to its last. `spare` is an earlier output's, or new.
 ///
 /// # Errors
 /// It is not the encoding, or bytes are left over.
-pub(crate) fn decode_output(bytes: &[u8], aggregate: bool) -> Result<Output<'_>, Garbage> {
+pub(crate) fn decode_output(
+    bytes: &[u8],
+    aggregate: bool,
+    spare: Spare,
+) -> Result<Output<'_>, Garbage> {
     let mut reader = Reader { bytes, at: 0 };
     // Vec's length is an i32 in Fluvio, and a negative one means none.
     let count = i32::from_be_bytes(reader.array()?).max(0) as usize;
     // A count may lie: there cannot be more records than the bytes have room for.
-    let mut records = Vec::with_capacity(count.min(bytes.len() / RECORD_BYTES_MIN));
+    let mut records: Vec<OutputRecord<'_>> = spare;
+    records.reserve(count.min(bytes.len() / RECORD_BYTES_MIN));
     for _ in 0..count {
         records.push(reader.record()?);
     }

@@ -92,7 +92,7 @@ fn the_output_byte_for_byte() {
         4, 0, 2, b'x',                      // filter_map, no key, value
         0, 0, 0, 2, b'a', b'c',             // the accumulator
     ];
-    let output = decode_output(&bytes, true).unwrap();
+    let output = decode_output(&bytes, true, Vec::new()).unwrap();
     let record = output.records().next().unwrap();
     assert_eq!(
         (record.offset_delta, record.key, record.value),
@@ -102,11 +102,17 @@ fn the_output_byte_for_byte() {
     assert_eq!((error.hint, error.offset), (&b"no"[..], 1003));
     assert_eq!(output.accumulator, Some(&b"ac"[..]));
     for len in 0..bytes.len() {
-        assert!(decode_output(&bytes[..len], true).is_err(), "cut at {len}");
+        assert!(
+            decode_output(&bytes[..len], true, Vec::new()).is_err(),
+            "cut at {len}"
+        );
     }
     let mut long = bytes.to_vec();
     long.push(0);
-    assert!(decode_output(&long, true).is_err(), "a byte too much");
+    assert!(
+        decode_output(&long, true, Vec::new()).is_err(),
+        "a byte too much"
+    );
 }
 
 #[test]
@@ -287,7 +293,7 @@ proptest! {
             None => encoded(&output),
             Some(accumulator) => encoded(&SmartModuleAggregateOutput::new(output, accumulator.clone())),
         };
-        let read = decode_output(&bytes, accumulator.is_some()).unwrap();
+        let read = decode_output(&bytes, accumulator.is_some(), Vec::new()).unwrap();
         let records: Vec<_> = read
             .records()
             .map(|r| (r.offset_delta, r.key.map(<[u8]>::to_vec), r.value.to_vec()))
@@ -330,7 +336,7 @@ proptest! {
         let mut bytes = encoded(&SmartModuleOutput { successes, error: None });
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
-        if let Ok(output) = decode_output(&bytes, false) {
+        if let Ok(output) = decode_output(&bytes, false, Vec::new()) {
             prop_assert_eq!(output.records().count(), output.count());
             let taken: usize = output.records().map(|r| r.key.map_or(0, <[u8]>::len) + r.value.len()).sum();
             prop_assert!(taken <= bytes.len());
@@ -339,7 +345,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in bytes(), aggregate: bool) {
-        if let Ok(output) = decode_output(&bytes, aggregate) {
+        if let Ok(output) = decode_output(&bytes, aggregate, Vec::new()) {
             prop_assert_eq!(output.records().count(), output.count());
         }
         let _ = decode_init_error(&bytes);

@@ -33,70 +33,70 @@ impl Work<'_> {
     }
 }
 
-/// What an output says about the records that went in.
-pub(super) struct Answer {
-    /// Index of the input record of each output record.
-    pub(super) inputs: Vec<usize>,
-    /// The record that the guest stopped at, and its words.
-    pub(super) stopped: Option<(usize, String)>,
-}
-
-impl Answer {
-    /// Hold an output against its input.
-    pub(super) fn check(
-        kind: Kind,
-        work: &Work<'_>,
-        input: &Input<'_>,
-        count: usize,
-        output: &abi::Output<'_>,
-    ) -> Result<Self, Garbage> {
-        if count != output.count() {
-            return Err(Garbage(format!(
-                "returned {count} and handed over {} records",
-                output.count()
-            )));
+/// Hold an output against its input.
+///
+/// `inputs` is filled with the index of the input record of each output record; given is the record
+/// that the guest stopped at, and its words. A stock guest's `array_map` does not say which record
+/// its outputs are made from (`tells_origins`): it is given one at a time.
+pub(super) fn check(
+    kind: Kind,
+    work: &Work<'_>,
+    input: &Input<'_>,
+    count: usize,
+    output: &abi::Output<'_>,
+    tells_origins: bool,
+    inputs: &mut Vec<usize>,
+) -> Result<Option<(usize, String)>, Garbage> {
+    if count != output.count() {
+        return Err(Garbage(format!(
+            "returned {count} and handed over {} records",
+            output.count()
+        )));
+    }
+    let range = input.range();
+    let find = |from: usize, offset: i64| {
+        (from..range.end).find(|at| work.records.get(*at).is_some_and(|r| r.offset == offset))
+    };
+    inputs.clear();
+    let mut next = range.start;
+    for record in output.records() {
+        if !tells_origins {
+            inputs.push(range.start);
+            continue;
         }
-        let range = input.range();
-        let find = |from: usize, offset: i64| {
-            (from..range.end).find(|at| work.records.get(*at).is_some_and(|r| r.offset == offset))
+        let offset = input.base_offset().wrapping_add(record.offset_delta);
+        let at = find(next, offset).ok_or_else(|| {
+            Garbage(format!(
+                "a record at offset {offset}, which it was not given"
+            ))
+        })?;
+        inputs.push(at);
+        next = match kind {
+            // The next output may be of the same record.
+            Kind::ArrayMap => at,
+            _ => at + 1,
         };
-        let mut inputs = Vec::with_capacity(count);
-        let mut next = range.start;
-        for record in output.records() {
-            if kind == Kind::ArrayMap {
-                inputs.push(range.start);
-                continue;
-            }
-            let offset = input.base_offset().wrapping_add(record.offset_delta);
-            let at = find(next, offset).ok_or_else(|| {
+    }
+    let stopped = match &output.error {
+        None => None,
+        Some(error) => {
+            let at = find(next, error.offset).ok_or_else(|| {
+                let offset = error.offset;
                 Garbage(format!(
-                    "a record at offset {offset}, which it was not given"
+                    "an error at offset {offset}, which it was not given"
                 ))
             })?;
-            inputs.push(at);
-            next = at + 1;
+            Some((at, one_line(&String::from_utf8_lossy(error.hint))))
         }
-        let stopped = match &output.error {
-            None => None,
-            Some(error) => {
-                let at = find(next, error.offset).ok_or_else(|| {
-                    let offset = error.offset;
-                    Garbage(format!(
-                        "an error at offset {offset}, which it was not given"
-                    ))
-                })?;
-                Some((at, one_line(&String::from_utf8_lossy(error.hint))))
-            }
-        };
-        let end = stopped.as_ref().map_or(range.end, |(at, _)| *at);
-        if matches!(kind, Kind::Map | Kind::Aggregate) && count != end - range.start {
-            let given = end - range.start;
-            return Err(Garbage(format!(
-                "made {count} records of {given}, one each expected"
-            )));
-        }
-        Ok(Self { inputs, stopped })
+    };
+    let end = stopped.as_ref().map_or(range.end, |(at, _)| *at);
+    if matches!(kind, Kind::Map | Kind::Aggregate) && count != end - range.start {
+        let given = end - range.start;
+        return Err(Garbage(format!(
+            "made {count} records of {given}, one each expected"
+        )));
     }
+    Ok(stopped)
 }
 
 /// Copy the outputs, each with its origin's offset, timestamp and headers.

@@ -83,6 +83,24 @@ unsafe extern "C" fn dealloc(ptr: *mut u8, len: usize) {
     }
 }
 
+/// The version of what a host may rely on that knows this SDK.
+const KNOWN: i32 = 1;
+
+/// For a host that is Gristmill: it says so before `init`, and may rely on two things from then on.
+/// What `alloc` gave is the place for the inputs of all later calls that fit; and what `array_map`
+/// makes has the offset of the record that it is made from, so that records can come together and
+/// each still has the blame for what it does. Fluvio never calls this.
+#[unsafe(no_mangle)]
+extern "C" fn gristmill_host(version: i32) -> i32 {
+    if version < KNOWN {
+        return 0;
+    }
+    // SAFETY: see `Static`.
+    let memory = unsafe { &mut *MEMORY.0.get() };
+    memory.buffers.keep_origins = true;
+    KNOWN
+}
+
 fn layout(len: usize) -> Option<Layout> {
     match len {
         0 => None,
@@ -93,7 +111,8 @@ fn layout(len: usize) -> Option<Layout> {
 /// Run a call over the input that the host wrote to `ptr`.
 ///
 /// # Safety
-/// `ptr` is from `alloc(len)`, for this call alone.
+/// `ptr` is from `alloc`, which was asked for `len` bytes or more; nothing else uses it until the
+/// call is over.
 unsafe fn run<'a>(
     ptr: *mut u8,
     len: usize,
@@ -103,7 +122,7 @@ unsafe fn run<'a>(
     let memory = unsafe { &mut *MEMORY.0.get() };
     let start = ptr;
     // SAFETY: `alloc` gave `len` initialised bytes there, which nothing else uses until this call
-    // is over: the buffer stays lent.
+    // is over: the module's own functions cannot reach it, and the host has no other call.
     let input: &'a mut [u8] = unsafe { std::slice::from_raw_parts_mut(ptr, len) };
     let call = call(input, &mut memory.buffers);
     match call.handed {
@@ -129,7 +148,7 @@ macro_rules! exports {
         /// The export of that name.
         ///
         /// # Safety
-        /// `ptr` is from `alloc(len)`, for this call alone.
+        /// `ptr` is from `alloc` for `len` bytes or more, and not in use otherwise.
         pub unsafe fn $name<'a, $($generic: $bound),*>(
             ptr: *mut u8,
             len: usize,
@@ -160,7 +179,7 @@ exports! {
 /// The export of that name.
 ///
 /// # Safety
-/// `ptr` is from `alloc(len)`, for this call alone.
+/// `ptr` is from `alloc` for `len` bytes or more, and not in use otherwise.
 pub unsafe fn array_map<'a, K: Bytes, V: Bytes, I: IntoIterator<Item = (Option<K>, V)>>(
     ptr: *mut u8,
     len: usize,
@@ -178,7 +197,7 @@ pub unsafe fn array_map<'a, K: Bytes, V: Bytes, I: IntoIterator<Item = (Option<K
 /// The export of that name.
 ///
 /// # Safety
-/// `ptr` is from `alloc(len)`, for this call alone.
+/// `ptr` is from `alloc` for `len` bytes or more, and not in use otherwise.
 pub unsafe fn init(
     ptr: *mut u8,
     len: usize,

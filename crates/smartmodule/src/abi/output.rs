@@ -11,6 +11,9 @@ use crate::Bytes;
 pub struct Buffers {
     /// The output.
     pub out: Vec<u8>,
+    /// Whether the records that `array_map` makes have attributes and deltas of the one that they
+    /// are made from, which Fluvio's do not.
+    pub keep_origins: bool,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -60,6 +63,7 @@ impl Buffers {
     pub const fn new() -> Self {
         Self {
             out: Vec::new(),
+            keep_origins: false,
             key: Vec::new(),
             value: Vec::new(),
         }
@@ -68,6 +72,7 @@ impl Buffers {
     /// The output, and where records for it are put together.
     pub(super) fn split(&mut self) -> (&mut Vec<u8>, Scratch<'_>) {
         let scratch = Scratch {
+            keep_origins: self.keep_origins,
             key: &mut self.key,
             value: &mut self.value,
         };
@@ -75,8 +80,9 @@ impl Buffers {
     }
 }
 
-/// Where an [`Output`] is put together.
+/// Where an [`Output`] is put together, and how [`Outputs`] are.
 pub(super) struct Scratch<'b> {
+    keep_origins: bool,
     key: &'b mut Vec<u8>,
     value: &'b mut Vec<u8>,
 }
@@ -89,6 +95,17 @@ impl Scratch<'_> {
             key: Key::Keep,
             key_bytes: self.key,
             value: self.value,
+        }
+    }
+
+    pub(super) fn outputs<'o>(&self, out: &'o mut Vec<u8>, preamble: &'o [u8]) -> Outputs<'o> {
+        Outputs {
+            out,
+            preamble: match self.keep_origins {
+                true => preamble,
+                false => write::NO_PREAMBLE,
+            },
+            count: 0,
         }
     }
 }
@@ -126,18 +143,14 @@ impl io::Write for Output<'_> {
 #[derive(Debug)]
 pub struct Outputs<'o> {
     out: &'o mut Vec<u8>,
+    preamble: &'o [u8],
     count: u32,
 }
 
-impl<'o> Outputs<'o> {
-    pub(super) fn new(out: &'o mut Vec<u8>) -> Self {
-        Self { out, count: 0 }
-    }
-
+impl Outputs<'_> {
     /// One more record.
     pub fn push(&mut self, key: Option<&[u8]>, value: impl Bytes) {
-        // As Fluvio's SDK makes them: without the deltas of the record that they came from.
-        write::record(self.out, write::NO_PREAMBLE, key, value.bytes());
+        write::record(self.out, self.preamble, key, value.bytes());
         self.count += 1;
     }
 

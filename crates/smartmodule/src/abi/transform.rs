@@ -94,9 +94,10 @@ pub fn array_map_into<'a>(
     buffers: &mut Buffers,
     mut array_map: impl FnMut(Record<'a>, &mut Outputs<'_>) -> Result<()>,
 ) -> Call {
-    each(input, version, Kind::ArrayMap, buffers, |entry, out, _| {
+    let kind = Kind::ArrayMap;
+    each(input, version, kind, buffers, |entry, out, scratch| {
         let start = out.len();
-        let mut outputs = Outputs::new(out);
+        let mut outputs = scratch.outputs(out, entry.preamble);
         let made = array_map(entry.record, &mut outputs);
         let count = outputs.len();
         if made.is_err() {

@@ -83,6 +83,23 @@ fn outputs_byte_for_byte() {
         0,
     ];
     assert_eq!((code, split), (2, Some(expect.to_vec())));
+
+    // For a host that asked for it, with attributes and deltas of the record they are made from.
+    let (code, split) = run(INPUT, |input, buffers| {
+        buffers.keep_origins = true;
+        abi::array_map_into(input, VERSION, buffers, |record, outputs| {
+            outputs.push(None, record.key().unwrap_or(b"?"));
+            Ok(())
+        })
+    });
+    #[rustfmt::skip]
+    let expect = [
+        0, 0, 0, 2,
+        14, 0, 0, 0, 0, 2, b'k', 0,
+        14, 0, 1, 4, 0, 2, b'?', 0,
+        0,
+    ];
+    assert_eq!((code, split), (2, Some(expect.to_vec())));
 }
 
 #[test]
