@@ -5,12 +5,13 @@ use std::path::Path;
 
 use gristmill_counter::WindowCounts;
 use gristmill_flow::Connector;
-use gristmill_kafka_topic::KafkaConfig;
+use gristmill_kafka_topic::{KafkaConfig, Sasl, Security, Tls};
 use gristmill_local_topic::LocalLog;
-use gristmill_manifest::Manifest;
+use gristmill_manifest::{KafkaTls, Manifest, Place};
 use gristmill_redis_sink::{ClosedCursor, CountReader, RedisSink};
+use gristmill_tls::Files;
 
-use crate::plan::{PlanError, config};
+use crate::plan::{PlanError, config, wrong};
 
 /// The directory of embedded topics and counts, beside the pipeline file, unless another is named.
 pub const LOCAL_DIR: &str = ".gristmill";
@@ -33,9 +34,6 @@ pub enum BackendError {
     /// The counts in Redis.
     #[error(transparent)]
     Redis(#[from] gristmill_redis_sink::ReadError),
-    /// A sink's settings.
-    #[error(transparent)]
-    Config(#[from] gristmill_redis_sink::ConfigError),
     /// A sink's section.
     #[error(transparent)]
     Section(#[from] PlanError),
@@ -44,27 +42,51 @@ pub enum BackendError {
         "no brokers: add `kafka: {{brokers: [127.0.0.1:9092]}}` to the file, or run with --local"
     )]
     NoBrokers,
+    /// How to reach Kafka.
+    #[error("{error}")]
+    Kafka {
+        /// What is wrong.
+        error: gristmill_kafka_topic::ConfigError,
+        /// Where in the file, if it is in the file.
+        place: Option<Place>,
+    },
+}
+
+impl BackendError {
+    /// Where in the file it is, if it is in the file.
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Kafka { place, .. } => *place,
+            Self::Section(error) => error.place(),
+            _ => None,
+        }
+    }
 }
 
 impl Backend {
-    /// The cluster that `manifest` names.
+    /// The cluster that `manifest` names, certificates read and checked; asks no broker.
     ///
     /// # Errors
-    /// [`BackendError::NoBrokers`].
+    /// [`BackendError::NoBrokers`] and [`BackendError::Kafka`].
     pub fn kafka(manifest: &Manifest) -> Result<Self, BackendError> {
         let kafka = &manifest.kafka;
         if kafka.brokers.is_empty() {
             return Err(BackendError::NoBrokers);
         }
-        let properties = kafka
-            .properties
-            .iter()
-            .map(|(k, v)| (k.clone(), v.to_string()));
-        Ok(Self::Kafka(KafkaConfig {
+        let wrong = |error: gristmill_kafka_topic::ConfigError| BackendError::Kafka {
+            place: error.key().and_then(|key| manifest.kafka_place(&key)),
+            error,
+        };
+        let mut properties = security(kafka).properties().map_err(wrong)?;
+        let by_hand = kafka.properties.iter();
+        properties.extend(by_hand.map(|(k, v)| (k.clone(), v.to_string())));
+        let config = KafkaConfig {
             brokers: kafka.brokers.clone(),
             client_id: format!("gristmill-{}", manifest.name),
-            properties: properties.collect(),
-        }))
+            properties,
+        };
+        config.validate().map_err(wrong)?;
+        Ok(Self::Kafka(config))
     }
 
     /// Embedded topics and counts in `dir`, made if need be.
@@ -73,6 +95,25 @@ impl Backend {
     /// When the directory cannot be used, or another process uses it.
     pub fn local(dir: &Path) -> Result<Self, BackendError> {
         Ok(Self::Local(LocalLog::open(dir)?))
+    }
+}
+
+fn security(kafka: &gristmill_manifest::Kafka) -> Security {
+    let tls = |tls: &KafkaTls| Tls {
+        files: Files {
+            ca_file: tls.ca_file.clone(),
+            cert_file: tls.cert_file.clone(),
+            key_file: tls.key_file.clone(),
+        },
+        key_password: tls.key_password.as_deref().map(str::to_owned),
+    };
+    Security {
+        tls: kafka.tls.as_ref().map(tls),
+        sasl: kafka.sasl.as_ref().map(|sasl| Sasl {
+            mechanism: sasl.mechanism.clone(),
+            username: (*sasl.username).to_owned(),
+            password: (*sasl.password).to_owned(),
+        }),
     }
 }
 
@@ -104,7 +145,7 @@ enum Counts {
 }
 
 /// A window of one sink.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Window {
     /// The sink, `meta.name`.
     pub sink: String,
@@ -145,7 +186,10 @@ impl CountStore {
             let config = config::<RedisSink>(entry)?;
             let counts = match backend {
                 Backend::Kafka(_) => Counts::Redis {
-                    reader: Box::new(CountReader::new(&manifest.name, &entry.name, &config)?),
+                    reader: Box::new(
+                        CountReader::new(&manifest.name, &entry.name, &config)
+                            .map_err(|error| wrong(entry, &error.key(), &error))?,
+                    ),
                     seen: None,
                 },
                 Backend::Local(log) => Counts::Local {
@@ -179,6 +223,11 @@ impl CountStore {
             });
         }
         Ok(all)
+    }
+
+    /// Whether there is a sink that counts.
+    pub fn has_sinks(&self) -> bool {
+        !self.stores.is_empty()
     }
 
     /// Whether some sink counts in windows.

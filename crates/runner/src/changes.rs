@@ -32,6 +32,13 @@ pub enum ChangeKind {
     /// The stage stops after the write that is under way and starts at its stored position, with
     /// these keys changed.
     Restart(Vec<&'static str>),
+    /// So many more or fewer copies share the partitions; those that are there run on.
+    Scale {
+        /// How many there were.
+        from: u32,
+        /// How many there are to be.
+        to: u32,
+    },
     /// A stage that was not there.
     Start,
     /// The stage is no longer there.
@@ -73,10 +80,16 @@ impl Changes {
                 }
                 continue;
             };
-            let keys = different(&before, stage);
+            let mut keys = different(&before, stage);
+            let (from, to) = (before.entry.replicas, stage.entry.replicas);
+            if from != to && (!keys.is_empty() || before.steps != stage.steps) {
+                keys.push("replicas");
+            }
             if !keys.is_empty() {
                 notes.extend(surprises(&before, stage));
                 add(stage, ChangeKind::Restart(keys));
+            } else if from != to {
+                add(stage, ChangeKind::Scale { from, to });
             } else if before.steps != stage.steps {
                 add(stage, ChangeKind::Swap);
             }
@@ -84,6 +97,26 @@ impl Changes {
         gone.iter().for_each(|stage| add(stage, ChangeKind::Stop));
         changes.notes = notes;
         changes
+    }
+
+    /// As [`between`](Self::between), for plans of two files on a cluster each: other brokers
+    /// restart every stage.
+    pub fn of_files(old: &Plan, new: &Plan) -> Self {
+        let mut changes = Self::between(old, new);
+        if old.manifest.kafka != new.manifest.kafka {
+            changes.restart_all(old, new);
+        }
+        changes
+    }
+
+    /// Make a restart of every change of the number of copies, where those that are there must
+    /// share anew.
+    pub(crate) fn restart_scaled(&mut self) {
+        for change in &mut self.stages {
+            if matches!(change.kind, ChangeKind::Scale { .. }) {
+                change.kind = ChangeKind::Restart(vec!["replicas"]);
+            }
+        }
     }
 
     /// Make it a restart of every stage that is in both plans: the cluster is another.
@@ -94,6 +127,9 @@ impl Changes {
                 Some(change) => match &mut change.kind {
                     ChangeKind::Restart(keys) => keys.push("kafka"),
                     kind @ ChangeKind::Swap => *kind = ChangeKind::Restart(vec!["kafka"]),
+                    kind @ ChangeKind::Scale { .. } => {
+                        *kind = ChangeKind::Restart(vec!["replicas", "kafka"]);
+                    }
                     ChangeKind::Start | ChangeKind::Stop => {}
                 },
                 None if old.stages.iter().any(|s| s.name == stage.name) => {
@@ -165,6 +201,20 @@ fn surprises(old: &Stage, new: &Stage) -> Vec<String> {
                  ones stay as they are"
             ));
         }
+        (StageConfig::Redis(a), StageConfig::Redis(b)) if a.url != b.url => {
+            notes.push(format!(
+                "{name}: `url` is another: positions live with the counts, so in a Redis that does \
+                 not hold them it counts again from where a new sink starts"
+            ));
+        }
+        (StageConfig::Redis(a), StageConfig::Redis(b))
+            if a.hash != b.hash || a.window != b.window =>
+        {
+            notes.push(format!(
+                "{name}: `hash` or `window` is another: records from here on count in the new \
+                 place, what was counted stays in the old one"
+            ));
+        }
         (StageConfig::Sse(a), StageConfig::Sse(b)) if a.url != b.url => {
             notes.push(format!(
                 "{name}: `url` is another: it goes on there after the last event id of the old \
@@ -201,8 +251,25 @@ impl fmt::Display for Change {
                 "{stage}: restarts at its stored position ({} changed)",
                 keys.join(", ")
             ),
+            ChangeKind::Scale { from, to } => {
+                let copies = if *to == 1 { "copy" } else { "copies" };
+                write!(f, "{stage}: {to} {copies} instead of {from}")
+            }
             ChangeKind::Start => write!(f, "{stage}: starts"),
             ChangeKind::Stop => write!(f, "{stage}: stops"),
+        }
+    }
+}
+
+impl ChangeKind {
+    /// In a word, for scripts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Swap => "in-place",
+            Self::Restart(_) => "restart",
+            Self::Scale { .. } => "scale",
+            Self::Start => "start",
+            Self::Stop => "stop",
         }
     }
 }

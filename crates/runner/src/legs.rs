@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gristmill_flow::{LegStats, Status};
+use gristmill_flow::LegStats;
 
 use crate::plan::Stage;
 
@@ -18,7 +18,9 @@ pub struct LegView {
     pub is_source: bool,
     /// `meta.topic`.
     pub topic: String,
-    /// Its counters and state.
+    /// `uses` of its transforms, in order.
+    pub transforms: Vec<String>,
+    /// Its counters and state, over all its copies or streams.
     pub stats: Arc<LegStats>,
 }
 
@@ -41,6 +43,11 @@ impl Legs {
         Self(Arc::new(Mutex::new(legs)))
     }
 
+    /// From now on these: for what tells of stages that run elsewhere.
+    pub fn set(&self, legs: Vec<LegView>) {
+        *self.lock() = legs;
+    }
+
     /// All of them, as they are now.
     pub fn all(&self) -> Vec<LegView> {
         self.lock().clone()
@@ -50,22 +57,18 @@ impl Legs {
         self.lock().iter().find(|leg| leg.name == name).cloned()
     }
 
-    /// `stage` starts, or starts once more: its counters go on then.
+    /// A part of `stage` starts, or starts once more: the stage's counters go on then.
     pub(crate) fn enter(&self, stage: &Stage) -> LegView {
         let mut legs = self.lock();
         let at = legs.iter().position(|leg| leg.name == stage.name);
         let fresh = || Arc::new(LegStats::with_clock(epoch_ms));
         let stats = at.map_or_else(fresh, |at| legs[at].stats.clone());
-        stats
-            .lag()
-            .keys()
-            .for_each(|partition| stats.clear_lag(*partition));
-        stats.set_status(Status::Starting);
         let leg = LegView {
             name: stage.name.clone(),
             kind: stage.kind(),
             is_source: stage.is_source(),
             topic: stage.topic.clone(),
+            transforms: transforms(stage),
             stats,
         };
         match at {
@@ -75,9 +78,22 @@ impl Legs {
         leg
     }
 
+    /// `stage` goes on with other transforms.
+    pub(crate) fn swapped(&self, stage: &Stage) {
+        let mut legs = self.lock();
+        if let Some(leg) = legs.iter_mut().find(|leg| leg.name == stage.name) {
+            leg.transforms = transforms(stage);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<LegView>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn transforms(stage: &Stage) -> Vec<String> {
+    let all = stage.entry.transforms.iter();
+    all.map(|transform| transform.uses.clone()).collect()
 }
 
 /// The wall clock: for latencies, and for when a closed window expires.

@@ -11,13 +11,16 @@
 mod backend;
 mod browse;
 mod changes;
+mod counts;
 mod doctor;
+pub mod export;
 mod legs;
 mod look_back;
 mod modules;
 mod pipeline;
 mod plan;
 pub mod registry;
+mod remains;
 mod report;
 mod stages;
 mod supervisor;
@@ -27,11 +30,16 @@ mod watch;
 pub use backend::{Backend, BackendError, CountStore, LOCAL_DIR, Window};
 pub use browse::{BrowseError, DeadLetter, Visit, browse, dead_letters, replay_dead_letters};
 pub use changes::{Change, ChangeKind, Changes};
+pub use counts::{Current, LiveCounts};
 pub use doctor::{Finding, Patient, Site, Verdict, examine};
 pub use legs::{LegView, Legs};
 pub use modules::{ModuleSources, compiled_modules_dir, module_sources};
 pub use pipeline::{Control, Idle, Pipeline, PipelineError};
 pub use plan::{Plan, PlanError, Stage, StageConfig};
+pub use remains::remains;
 pub use report::{Report, StageReport};
 pub use supervisor::ApplyError;
-pub use watch::{WatchError, WatchServer, Watched};
+pub use watch::{
+    CountsStatus, PipelineStatus, Quantiles, Rates, Rejects, StageStatus, WatchError, WatchServer,
+    Watched,
+};

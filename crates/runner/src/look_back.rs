@@ -108,6 +108,10 @@ impl<S: Source> Source for LookingBack<S> {
         self.source.resume(lanes, from).await
     }
 
+    async fn topic_id(&mut self) -> Result<Option<String>, SourceError> {
+        self.source.topic_id().await
+    }
+
     fn committed(&mut self, lane: &Lane, next: &Position) {
         self.source.committed(lane, next);
     }

@@ -224,8 +224,8 @@ fn is_over(stats: &LegStats) -> bool {
     matches!(stats.status(), Status::Ended | Status::Failed(_))
 }
 
-/// Whether some partitions of the topic that a sink reads are not ours: another copy's, or, until
-/// its session times out, a member's that was killed.
+/// Whether some of the partitions that a sink shares are not ours: another process's, or, until its
+/// session times out, a member's that was killed.
 fn partitions_are_elsewhere(leg: &LegView) -> bool {
     let partitions = LegStats::get(&leg.stats.partitions);
     !leg.is_source

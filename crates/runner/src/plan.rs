@@ -41,13 +41,25 @@ pub struct Stage {
     pub steps: Vec<Step>,
 }
 
+/// One of the legs that a stage runs as: a copy of a sink, or one of a source's streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Distinct in the stage, and the same as long as the part is: a copy's number from 1, or the
+    /// stream's name; empty for a source's only stream, whose position goes by the stage alone.
+    pub(crate) name: String,
+    /// From 0.
+    pub(crate) index: u32,
+    /// How many parts the stage has.
+    pub(crate) of: u32,
+}
+
 /// A connector's own section, typed.
 #[derive(Debug, Clone)]
 pub enum StageConfig {
     /// `sse-source`.
     Sse(Box<<SseSource as Connector>::Config>),
     /// `redis-sink`.
-    Redis(<RedisSink as Connector>::Config),
+    Redis(Box<<RedisSink as Connector>::Config>),
 }
 
 /// Why a manifest cannot become a plan.
@@ -200,6 +212,23 @@ impl Stage {
         matches!(self.config, StageConfig::Sse(_))
     }
 
+    /// What it runs as.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let names: Vec<String> = match &self.config {
+            StageConfig::Sse(config) => {
+                let streams = config.streams().into_iter();
+                streams.map(|(name, _)| name).collect()
+            }
+            StageConfig::Redis(_) => {
+                let copies = 1..=self.entry.replicas.max(1);
+                copies.map(|copy| copy.to_string()).collect()
+            }
+        };
+        let of = names.len() as u32;
+        let part = |(index, name)| Part { name, index, of };
+        (0..of).zip(names).map(part).collect()
+    }
+
     /// `meta.type`.
     pub fn kind(&self) -> &'static str {
         match self.config {
@@ -216,8 +245,13 @@ fn stage(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Stage, PlanError> {
     let config = match entry.kind.as_str() {
-        SseSource::TYPE => StageConfig::Sse(Box::new(config::<SseSource>(entry)?)),
-        RedisSink::TYPE => StageConfig::Redis(config::<RedisSink>(entry)?),
+        SseSource::TYPE => {
+            let config = config::<SseSource>(entry)?;
+            (config.prepare()).map_err(|error| wrong(entry, &error.key(), &error))?;
+            StageConfig::Sse(Box::new(config))
+        }
+        // Its files are read with the backend: embedded counts need none.
+        RedisSink::TYPE => StageConfig::Redis(Box::new(config::<RedisSink>(entry)?)),
         other => {
             return Err(PlanError::Config {
                 connector: entry.name.clone(),
@@ -234,6 +268,15 @@ fn stage(
         entry: entry.clone(),
         steps,
     })
+}
+
+/// A mistake in the section of `entry`, at `key`.
+pub(crate) fn wrong(entry: &ConnectorEntry, key: &str, error: &dyn std::error::Error) -> PlanError {
+    PlanError::Config {
+        connector: entry.name.clone(),
+        place: entry.section.place(key).unwrap_or(entry.span),
+        reason: error.to_string(),
+    }
 }
 
 /// The section of `entry` as the config of connector `C`.

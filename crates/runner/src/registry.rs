@@ -20,6 +20,12 @@ pub fn specs() -> Vec<ConnectorSpec> {
     vec![spec::<SseSource>(), redis]
 }
 
+/// The connector of this type by the name that lives as long as the program.
+pub fn kind(name: &str) -> Option<&'static str> {
+    let kinds = [SseSource::TYPE, RedisSink::TYPE];
+    kinds.into_iter().find(|kind| *kind == name)
+}
+
 /// A connector's description, with its own config as a further check of the section.
 fn spec<C: Connector>() -> ConnectorSpec {
     match ConnectorSpec::parse(C::SPEC) {
@@ -37,6 +43,7 @@ mod tests {
     #[test]
     fn every_connector_describes_itself() {
         for spec in super::specs() {
+            assert_eq!(super::kind(&spec.name), Some(spec.name.as_str()));
             assert!(
                 spec.description.is_some(),
                 "{} has no description",

@@ -1,7 +1,6 @@
 //! Which source, transform and sink make a stage, on which backend.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use gristmill_counter::{KeyTemplate, Late, WindowCounter, WindowRules};
 use gristmill_flow::{
@@ -22,7 +21,7 @@ use gristmill_sse_source::SseSource;
 
 use crate::legs::epoch_ms;
 use crate::look_back::{LookingBack, Past, Topic};
-use crate::plan::{Plan, Stage, StageConfig};
+use crate::plan::{Part, Plan, Stage, StageConfig};
 use crate::swap::{Slot, Swap};
 use crate::{Backend, LegView};
 
@@ -46,11 +45,6 @@ pub(crate) async fn prepare(
     legs: &[LegView],
 ) -> Result<(), String> {
     let specs = topic_specs(&plan.manifest);
-    for leg in legs.iter().filter(|leg| !leg.is_source) {
-        if let Some(topic) = plan.manifest.topics.get(&leg.topic) {
-            leg.stats.partitions.store(topic.partitions.into(), Relaxed);
-        }
-    }
     match backend {
         Backend::Local(log) => {
             for spec in specs {
@@ -109,13 +103,13 @@ pub(crate) fn topic_specs(manifest: &Manifest) -> Vec<TopicSpec> {
     specs
 }
 
-/// Run one stage until its source ends, `stop` is cancelled or it fails.
+/// Run one part of a stage until its source ends, `stop` is cancelled or it fails.
 ///
 /// # Errors
 /// See [`LegError`].
 pub(crate) async fn run(
     pipeline: &str,
-    stage: Stage,
+    (stage, part): (Stage, Part),
     backend: Backend,
     stats: Arc<LegStats>,
     stop: CancellationToken,
@@ -123,6 +117,7 @@ pub(crate) async fn run(
 ) -> Result<(), LegError> {
     let run = Run {
         stage: &stage,
+        part: &part,
         stats: &stats,
         stop: &stop,
         slot,
@@ -140,13 +135,16 @@ pub(crate) async fn run(
 /// What every kind of stage is run with.
 struct Run<'a> {
     stage: &'a Stage,
+    part: &'a Part,
     stats: &'a Arc<LegStats>,
     stop: &'a CancellationToken,
     slot: Slot,
 }
 
 async fn kafka_stage(pipeline: &str, run: Run<'_>, kafka: KafkaConfig) -> Result<(), LegError> {
-    let Run { stage, stats, .. } = run;
+    let Run {
+        stage, part, stats, ..
+    } = run;
     let writer = |topic: &str, id: String, dead_letters: Option<String>| WriterConfig {
         kafka: kafka.clone(),
         topic: topic.to_owned(),
@@ -163,15 +161,16 @@ async fn kafka_stage(pipeline: &str, run: Run<'_>, kafka: KafkaConfig) -> Result
     match &stage.config {
         StageConfig::Sse(config) => {
             let tail = KafkaTail::new(kafka.clone(), &stage.topic);
-            let source = sse(stage, config, tail, stats)?;
-            let id = format!("gristmill.{pipeline}.{}", stage.name);
+            let name = stream_name(stage, part);
+            let source = sse(&name, part, config, tail, stats)?;
+            let id = format!("gristmill.{pipeline}.{name}");
             let config = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)));
             let sink =
                 TopicWriter::open(config).map_err(|error| LegError::Sink(error.to_string()))?;
             run_leg(run, source, sink, NoDeadLetters, Past::default()).await
         }
         StageConfig::Redis(config) => {
-            let sink = RedisSink::new(pipeline, &stage.name, config.clone(), stats.clone())
+            let sink = RedisSink::new(pipeline, &stage.name, (**config).clone(), stats.clone())
                 .map_err(|error| LegError::Sink(error.to_string()))?;
             let dead_letters = LaneDeadLetters::new(|lane: gristmill_record::Lane| {
                 let id = format!(
@@ -186,10 +185,13 @@ async fn kafka_stage(pipeline: &str, run: Run<'_>, kafka: KafkaConfig) -> Result
             });
             let group = &stage.entry.consumer.id;
             let reader = ReaderConfig {
+                partitions: stage.entry.consumer.partitions.clone(),
                 start: match stage.entry.consumer.start {
                     Start::Beginning => gristmill_kafka_topic::Start::Beginning,
                     Start::End => gristmill_kafka_topic::Start::End,
                 },
+                // Neither a SmartModule nor a count sees them.
+                headers: false,
                 ..ReaderConfig::new(kafka.clone(), &stage.topic, group, stats.clone())
             };
             let source =
@@ -203,7 +205,9 @@ async fn kafka_stage(pipeline: &str, run: Run<'_>, kafka: KafkaConfig) -> Result
 }
 
 async fn local_stage(pipeline: &str, run: Run<'_>, log: LocalLog) -> Result<(), LegError> {
-    let Run { stage, stats, .. } = run;
+    let Run {
+        stage, part, stats, ..
+    } = run;
     let writer = |topic: &str, id: String, dead_letter_topic: Option<String>| {
         let config = gristmill_local_topic::WriterConfig {
             topic: topic.to_owned(),
@@ -214,17 +218,19 @@ async fn local_stage(pipeline: &str, run: Run<'_>, log: LocalLog) -> Result<(), 
     };
     match &stage.config {
         StageConfig::Sse(config) => {
-            let source = sse(
-                stage,
-                config,
-                LocalTail::new(log.clone(), &stage.topic),
-                stats,
-            )?;
-            let id = format!("{pipeline}.{}", stage.name);
+            let name = stream_name(stage, part);
+            let tail = LocalTail::new(log.clone(), &stage.topic);
+            let source = sse(&name, part, config, tail, stats)?;
+            let id = format!("{pipeline}.{name}");
             let sink = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)))
                 .map_err(|error| LegError::Sink(error.to_string()))?;
             run_leg(run, source, sink, NoDeadLetters, Past::default()).await
         }
+        StageConfig::Redis(config) if config.upsert.is_some() => Err(LegError::Sink(
+            "upsert: embedded counts are counts; a table's changes need a Redis: run without \
+             --local"
+                .to_owned(),
+        )),
         StageConfig::Redis(config) => {
             let template = KeyTemplate::parse(&config.count)
                 .map_err(|error| LegError::Sink(format!("count: {error}")))?;
@@ -233,7 +239,11 @@ async fn local_stage(pipeline: &str, run: Run<'_>, log: LocalLog) -> Result<(), 
                 let opened = writer(&dead_letter_topic(&lane.topic), id, None);
                 std::future::ready(opened.map_err(|error| SinkError::Fatal(error.to_string())))
             });
+            let named = stage.entry.consumer.partitions.as_ref();
+            let number = |partition: &i32| u32::try_from(*partition).ok();
             let reader = gristmill_local_topic::ReaderConfig {
+                partitions: named.map(|named| named.iter().filter_map(number).collect()),
+                share: (part.index, part.of),
                 start: match stage.entry.consumer.start {
                     Start::Beginning => gristmill_local_topic::Start::Beginning,
                     Start::End => gristmill_local_topic::Start::End,
@@ -280,19 +290,28 @@ fn compression(name: Option<&str>) -> Compression {
     }
 }
 
+/// What a stream's positions and transactions go by.
+fn stream_name(stage: &Stage, part: &Part) -> String {
+    match part.name.as_str() {
+        "" => stage.name.clone(),
+        stream => format!("{}.{stream}", stage.name),
+    }
+}
+
 fn sse<T: TopicTail>(
-    stage: &Stage,
+    name: &str,
+    part: &Part,
     config: &gristmill_sse_source::Config,
     tail: T,
     stats: &Arc<LegStats>,
 ) -> Result<SseSource<T>, LegError> {
-    SseSource::new(
-        stage.name.as_str().into(),
-        config.clone(),
-        tail,
-        stats.clone(),
-    )
-    .map_err(|error| LegError::Source(error.to_string()))
+    let mut streams = config.streams().into_iter();
+    let stream = streams.find(|(stream, _)| *stream == part.name);
+    let Some((_, config)) = stream else {
+        return Err(LegError::Source(format!("no stream `{}`", part.name)));
+    };
+    SseSource::new(name.into(), config, tail, stats.clone())
+        .map_err(|error| LegError::Source(error.to_string()))
 }
 
 async fn run_leg<S: Source, K: Sink, D: DeadLetters>(

@@ -7,11 +7,14 @@
 //!                          └─▶ Start, Stop
 //! ```
 //!
-//! **Invariants:** of a stage at most one leg runs. Everything that can fail is made before
+//! A stage runs as one leg or several: the copies of a sink, the streams of a source.
+//!
+//! **Invariants:** of a stage's part at most one leg runs. Everything that can fail is made before
 //! anything that runs is touched. A restarted stage that fails before its first batch gives way to
 //! what ran before it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_flow::{CancellationToken, LegError, LegStats, Status};
@@ -21,7 +24,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::changes::{Change, ChangeKind, Changes};
 use crate::legs::Legs;
-use crate::plan::{Plan, Stage};
+use crate::plan::{Part, Plan, Stage};
 use crate::swap::Slot;
 use crate::{Backend, PipelineError, stages};
 
@@ -93,13 +96,17 @@ pub(crate) struct Supervisor {
     backend: Backend,
     legs: Legs,
     stop: Stop,
-    running: BTreeMap<String, Running>,
-    tasks: JoinSet<(String, Result<(), LegError>)>,
+    running: BTreeMap<Id, Running>,
+    tasks: JoinSet<(Id, Result<(), LegError>)>,
 }
+
+/// A stage's name, and its part's.
+type Id = (String, String);
 
 /// A leg at work.
 struct Running {
     stage: Stage,
+    stats: Arc<LegStats>,
     stop: CancellationToken,
     slot: Slot,
     /// What comes when it has ended, if that was ordered.
@@ -116,8 +123,6 @@ enum Next {
 struct Before {
     stage: Box<Stage>,
     backend: Backend,
-    /// Batches written until then.
-    batches: u64,
 }
 
 impl Supervisor {
@@ -145,7 +150,9 @@ impl Supervisor {
         };
         prepared.map_err(PipelineError::Topics)?;
         for stage in self.plan.stages.clone() {
-            self.start(stage, None);
+            for part in stage.parts() {
+                self.start(stage.clone(), part, None);
+            }
         }
         let mut first = Ok(());
         loop {
@@ -173,37 +180,39 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, stage: Stage, before: Option<Before>) {
-        let leg = self.legs.enter(&stage);
-        let (name, stop, slot) = (
-            stage.name.clone(),
+    fn start(&mut self, stage: Stage, part: Part, before: Option<Before>) {
+        let stats = self.legs.enter(&stage).stats.copy(&part.name);
+        let (id, stop, slot) = (
+            (stage.name.clone(), part.name.clone()),
             self.stop.of(&stage).child_token(),
             Slot::default(),
         );
         let running = Running {
             stage: stage.clone(),
+            stats: stats.clone(),
             stop: stop.clone(),
             slot: slot.clone(),
             next: None,
             before,
         };
-        self.running.insert(name.clone(), running);
+        self.running.insert(id.clone(), running);
         let (backend, pipeline) = (self.backend.clone(), self.plan.name.clone());
         self.tasks.spawn(async move {
-            let result = stages::run(&pipeline, stage, backend, leg.stats, stop, slot).await;
-            (name, result)
+            let result = stages::run(&pipeline, (stage, part), backend, stats, stop, slot).await;
+            (id, result)
         });
     }
 
     /// A leg has ended.
     fn ended(
         &mut self,
-        joined: Result<(String, Result<(), LegError>), JoinError>,
+        joined: Result<(Id, Result<(), LegError>), JoinError>,
     ) -> Result<(), PipelineError> {
-        let (name, result) = joined.map_err(|error| PipelineError::Panicked(error.to_string()))?;
-        let Some(running) = self.running.remove(&name) else {
+        let (id, result) = joined.map_err(|error| PipelineError::Panicked(error.to_string()))?;
+        let Some(running) = self.running.remove(&id) else {
             return Ok(());
         };
+        let (name, part) = id;
         let stopping = self.stop.of(&running.stage).is_cancelled();
         match (running.next, result) {
             (Some(_), Err(error @ LegError::Fenced(_))) => {
@@ -216,16 +225,27 @@ impl Supervisor {
                 let before = Before {
                     stage: Box::new(running.stage),
                     backend: self.backend.clone(),
-                    batches: self.batches(&name),
                 };
-                self.start(*stage, Some(before));
+                if let Some(part) = part_of(&stage, &part) {
+                    self.start(*stage, part, Some(before));
+                }
                 Ok(())
             }
-            (Some(_), _) | (None, Ok(())) => Ok(()),
+            (Some(_), _) => {
+                // One copy fewer: what is left of it must not look like a part of the stage.
+                if let Some(stage) = self.plan.stages.iter().find(|stage| stage.name == name)
+                    && part_of(stage, &part).is_none()
+                    && let Some(leg) = self.legs.get(&name)
+                {
+                    leg.stats.forget(&part);
+                }
+                Ok(())
+            }
+            (None, Ok(())) => Ok(()),
             (None, Err(error)) => match running.before {
-                Some(before) if !stopping && before.batches == self.batches(&name) => {
+                Some(before) if !stopping && running.stats.batches_here() == 0 => {
                     tracing::error!(connector = name, %error, "fails as changed, goes on as it was");
-                    self.fall_back(before);
+                    self.fall_back(before, &part);
                     Ok(())
                 }
                 _ => Err(PipelineError::Stage { stage: name, error }),
@@ -233,19 +253,21 @@ impl Supervisor {
         }
     }
 
-    fn fall_back(&mut self, before: Before) {
-        let Before { stage, backend, .. } = before;
+    fn fall_back(&mut self, before: Before, part: &str) {
+        let Before { stage, backend } = before;
         if let Some(planned) = self.plan.stages.iter_mut().find(|s| s.name == stage.name) {
             *planned = (*stage).clone();
         }
         self.backend = backend;
-        self.start(*stage, None);
-    }
-
-    fn batches(&self, name: &str) -> u64 {
-        self.legs
-            .get(name)
-            .map_or(0, |leg| LegStats::get(&leg.stats.batches))
+        match part_of(&stage, part) {
+            Some(part) => self.start(*stage, part, None),
+            // A copy that was new with the change.
+            None => {
+                if let Some(leg) = self.legs.get(&stage.name) {
+                    leg.stats.forget(part);
+                }
+            }
+        }
     }
 
     /// Go over to `plan`.
@@ -257,6 +279,9 @@ impl Supervisor {
             });
         }
         let mut changes = Changes::between(&self.plan, &plan);
+        if let Backend::Local(_) = &self.backend {
+            changes.restart_scaled();
+        }
         if backend.is_some() {
             changes.restart_all(&self.plan, &plan);
         }
@@ -275,7 +300,9 @@ impl Supervisor {
         let mut chains = BTreeMap::new();
         for change in changes.stages.iter().filter(|change| !touches(change)) {
             if let Some(stage) = plan.stages.iter().find(|stage| stage.name == change.stage) {
-                chains.insert(stage.name.clone(), chain(stage).await?);
+                for part in stage.parts() {
+                    chains.insert((stage.name.clone(), part.name), chain(stage).await?);
+                }
             }
         }
         // Nothing can fail from here on.
@@ -284,35 +311,61 @@ impl Supervisor {
         }
         for change in &changes.stages {
             let stage = plan.stages.iter().find(|stage| stage.name == change.stage);
-            self.carry_out(change, stage.cloned(), chains.remove(&change.stage));
+            self.carry_out(change, stage, &mut chains);
         }
         self.plan = plan;
         Ok(changes)
     }
 
-    fn carry_out(&mut self, change: &Change, stage: Option<Stage>, chain: Option<Chain>) {
-        let Some(stage) = stage else {
-            if let Some(running) = self.running.get_mut(&change.stage) {
+    fn carry_out(
+        &mut self,
+        change: &Change,
+        stage: Option<&Stage>,
+        chains: &mut BTreeMap<Id, Chain>,
+    ) {
+        let parts = stage.map(Stage::parts).unwrap_or_default();
+        let mut before = None;
+        for ((name, part), running) in &mut self.running {
+            if *name != change.stage {
+                continue;
+            }
+            before.get_or_insert_with(|| running.stage.clone());
+            if !parts.iter().any(|stays| stays.name == *part) {
                 running.next = Some(Next::Nothing);
                 running.stop.cancel();
             }
-            return;
-        };
-        let Some(running) = self.running.get_mut(&change.stage) else {
-            self.start(stage, None);
-            return;
-        };
-        match chain {
-            Some(chain) if running.next.is_none() => {
-                running.slot.put(chain);
-                running.stage = stage;
-            }
-            _ => {
-                running.next = Some(Next::Start(Box::new(stage)));
-                running.stop.cancel();
+        }
+        let Some(stage) = stage else { return };
+        for part in parts {
+            let id = (stage.name.clone(), part.name.clone());
+            let Some(running) = self.running.get_mut(&id) else {
+                let before = before.as_ref().map(|before| Before {
+                    stage: Box::new(before.clone()),
+                    backend: self.backend.clone(),
+                });
+                self.start(stage.clone(), part, before);
+                continue;
+            };
+            match (chains.remove(&id), &change.kind) {
+                (Some(chain), _) if running.next.is_none() => {
+                    running.slot.put(chain);
+                    self.legs.swapped(stage);
+                    running.stage = stage.clone();
+                }
+                (_, ChangeKind::Scale { .. }) if running.next.is_none() => {
+                    running.stage = stage.clone();
+                }
+                _ => {
+                    running.next = Some(Next::Start(Box::new(stage.clone())));
+                    running.stop.cancel();
+                }
             }
         }
     }
+}
+
+fn part_of(stage: &Stage, name: &str) -> Option<Part> {
+    stage.parts().into_iter().find(|part| part.name == name)
 }
 
 /// The stage's transforms, ready to be put in.

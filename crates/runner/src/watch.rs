@@ -1,23 +1,38 @@
 //! What a running pipeline tells the outside over HTTP.
 //!
 //! ```text
-//! GET /metrics   the stages' statistics, for Prometheus
-//! GET /healthz   200 until a stage has failed: restart it if not
-//! GET /readyz    200 while every stage moves records, else 503 and which one waits for what
+//! GET /              the web page, which asks for the rest
+//! GET /metrics       the stages' statistics, for Prometheus
+//! GET /healthz       200 until a stage has failed: restart it if not
+//! GET /readyz        200 while every stage moves records, else 503 and which one waits for what
+//! GET /status        everything at this moment, as JSON
+//! GET /events        the same once a second, as Server-Sent Events
+//! GET /history       the last hour (?seconds=N for less)
+//! GET /tap           records as they pass, as Server-Sent Events; this machine only
+//! GET /dead-letters  the newest records that were refused, and why; this machine only
 //! ```
 
+mod access;
 mod exposition;
+mod history;
+mod live;
 mod metrics;
+mod page;
 mod process;
+mod sample;
+mod sampler;
 mod server;
+mod status;
 
 pub use server::{WatchError, WatchServer};
+pub use status::{CountsStatus, PipelineStatus, Quantiles, Rates, Rejects, StageStatus};
 
 use std::time::SystemTime;
 
 use gristmill_flow::Status;
+use tokio::sync::watch;
 
-use crate::{LegView, Legs};
+use crate::{Current, LegView, Legs};
 
 /// What is told: the stages, and what must not be told about them.
 #[derive(Debug, Clone)]
@@ -30,6 +45,8 @@ pub struct Watched {
     pub redact: fn(&str) -> String,
     /// When the run started.
     pub started: SystemTime,
+    /// What it runs on, where its counts are to be told.
+    pub current: Option<watch::Receiver<Current>>,
 }
 
 impl Watched {

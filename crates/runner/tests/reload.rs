@@ -1,5 +1,5 @@
-//! Changes of a running pipeline: embedded topics, a real SSE server, real WASM. Whatever changes,
-//! every event is counted once.
+//! Changes of a running pipeline: embedded topics or a real cluster, a real SSE server, real WASM.
+//! Whatever changes, every event is counted once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gristmill_flow::{LegStats, Status};
+use gristmill_flow_testing::{kafka, redis::RedisServer};
 use gristmill_manifest::{Manifest, NoVariables};
 use gristmill_replay::{GeneratorOptions, Server, ServerOptions, Source};
 use gristmill_runner::{
@@ -52,10 +53,30 @@ struct Bed {
     backend: Backend,
     pipeline: Pipeline,
     plan: Plan,
+    /// Of the cluster.
+    _redis: Option<RedisServer>,
 }
 
 impl Bed {
     async fn start() -> Self {
+        Self::start_with(PIPELINE, None).await
+    }
+
+    /// On the real cluster, with its text; `None` where there is none.
+    async fn start_on_the_cluster() -> Option<(Self, String)> {
+        let brokers = kafka::brokers()?.join(", ");
+        let redis = RedisServer::start()?;
+        let mut text = PIPELINE
+            .replace("redis://127.0.0.1:6379/0", &redis.url())
+            .replace("{partitions: 3}", "{partitions: 3, replication-factor: 3}");
+        for name in ["wikipedia", "edits", "group"] {
+            text = text.replace(name, &kafka::unique(name));
+        }
+        text.push_str(&format!("kafka: {{brokers: [{brokers}]}}\n"));
+        Some((Self::start_with(&text, Some(redis)).await, text))
+    }
+
+    async fn start_with(text: &str, redis: Option<RedisServer>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let source = Source::Generate {
             options: GeneratorOptions::default(),
@@ -70,10 +91,13 @@ impl Bed {
         let url = server.url();
         std::fs::create_dir(dir.path().join("smartmodules")).unwrap();
         put_module(dir.path(), '1');
-        let manifest = manifest(PIPELINE, &url);
+        let manifest = manifest(text, &url);
         let file = dir.path().join("pipeline.yaml");
+        let backend = match &redis {
+            Some(_) => Backend::kafka(&manifest).unwrap(),
+            None => Backend::local(&dir.path().join("data")).unwrap(),
+        };
         let plan = Plan::new(manifest, &[], &module_sources(&file), &mut |_| {}).unwrap();
-        let backend = Backend::local(&dir.path().join("data")).unwrap();
         let pipeline = Pipeline::start(plan.clone(), backend.clone());
         Self {
             dir,
@@ -82,6 +106,7 @@ impl Bed {
             backend,
             pipeline,
             plan,
+            _redis: redis,
         }
     }
 
@@ -282,6 +307,44 @@ async fn stages_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_come_and_go() {
+    let mut bed = Bed::start().await;
+    bed.count("1", 200).await;
+    let copies = |n: u32| {
+        PIPELINE.replace(
+            "    transforms:",
+            &format!("    replicas: {n}\n    transforms:"),
+        )
+    };
+    let restart = ChangeKind::Restart(vec!["replicas"]);
+    for n in [3, 5, 2] {
+        let changes = bed.apply(&copies(n)).await;
+        assert_eq!(kinds(&changes), [("counts", &restart)]);
+        let stats = bed.leg("counts").stats;
+        let before = bed.counts().await.values().sum::<i64>();
+        bed.wait("every partition", || async { stats.lag().len() == 3 })
+            .await;
+        let more = || async { bed.counts().await.values().sum::<i64>() > before + 100 };
+        bed.wait("more counts", more).await;
+        assert_eq!(stats.status(), Status::Running);
+    }
+    // All copies take the new module, each between two of its batches.
+    put_module(bed.dir.path(), '2');
+    let changes = bed.apply(&copies(2)).await;
+    assert_eq!(kinds(&changes), [("counts", &ChangeKind::Swap)]);
+    bed.count("2", 300).await;
+    // A change that cannot start leaves all copies as they were, and makes none of the new ones.
+    let plan = bed
+        .renewed(&copies(3).replace("{value}", "{valeu}"))
+        .unwrap();
+    bed.pipeline.control().apply(plan, None).await.unwrap();
+    let before = bed.counts().await["2"];
+    bed.count("2", before + 200).await;
+    let counts = bed.finish().await;
+    assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_work_leaves_all_as_it_was() {
     let mut bed = Bed::start().await;
     bed.count("1", 200).await;
@@ -327,4 +390,45 @@ async fn modules_look_back_in_the_topic_when_a_stage_starts() {
     bed.count("5", 100).await;
     let counts = bed.finish().await;
     assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
+}
+
+/// The same on the cluster: modules are swapped while events flow, a bad one touches nothing, and
+/// one that looks back is shown what the topic holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn modules_change_on_the_cluster_and_every_event_is_counted_once() {
+    let Some((mut bed, text)) = Bed::start_on_the_cluster().await else {
+        return;
+    };
+    bed.count("1", 100).await;
+    put_module(bed.dir.path(), '2');
+    let changes = bed.apply(&text).await;
+    assert_eq!(kinds(&changes), [("counts", &ChangeKind::Swap)]);
+    bed.count("2", 100).await;
+
+    // No module at all, and one whose start fails: what runs goes on with the one before.
+    let running = bed.leg("counts").stats;
+    let module = bed.dir.path().join("smartmodules/mark.wasm");
+    std::fs::write(&module, b"\0asm\x01\0\0\0 and nonsense").unwrap();
+    assert!(bed.renewed(&text).is_err());
+    put(
+        bed.dir.path(),
+        "(i32.const 88)",
+        r#"(func (export "init") (param i32 i32 i32) (result i32) unreachable)"#,
+    );
+    assert!(bed.renewed(&text).is_err());
+    let before = bed.counts().await["2"];
+    bed.count("2", before + 100).await;
+    assert_eq!(running.status(), Status::Running);
+
+    put_looking_module(bed.dir.path());
+    let looking = text.replace("uses: mark", "uses: mark\n        lookback: {last: 5}");
+    let changes = bed.apply(&looking).await;
+    let restart = ChangeKind::Restart(vec!["lookback"]);
+    assert_eq!(kinds(&changes), [("counts", &restart)]);
+    bed.count("5", 100).await;
+
+    let counts = bed.finish().await;
+    assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
+    let keys: Vec<_> = counts.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["1", "2", "5"], "{counts:?}");
 }

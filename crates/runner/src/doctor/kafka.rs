@@ -19,11 +19,8 @@ pub(super) async fn check(manifest: &Manifest) -> Vec<Finding> {
     let kafka = match Backend::kafka(manifest) {
         Ok(Backend::Kafka(kafka)) => kafka,
         Ok(Backend::Local(_)) => return Vec::new(),
-        Err(error) => return vec![Finding::fail_with(AREA, "brokers", error.to_string())],
+        Err(error) => return vec![Finding::fail_with(AREA, "settings", error.to_string())],
     };
-    if let Err(error) = kafka.validate() {
-        return vec![Finding::fail_with(AREA, "properties", error.to_string())];
-    }
     let named = kafka.brokers.iter().map(|address| (address.clone(), None));
     let answers = ask_each(&kafka, named.collect()).await;
     let cluster = answers
@@ -84,7 +81,7 @@ fn named_broker(address: &str, answer: &Result<Cluster, SourceError>) -> Finding
             subject,
             reason,
             "start it, or correct `kafka.brokers`: the address must be that of a Kafka listener, \
-             and a listener with TLS or SASL needs `kafka.properties` (security.protocol)",
+             one with TLS needs `kafka.tls`, and one with a login `kafka.sasl`",
         ),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gristmill_flow::{LegStats, NoTail, Source, SourceError, SourceEvent, Status};
 use gristmill_manifest::Connector as Entry;
 use gristmill_record::Positions;
-use gristmill_sse_source::{Config, SseSource};
+use gristmill_sse_source::{Config, SseSource, Streams};
 
 use super::Finding;
 use crate::plan::{SseSource as Kind, config};
@@ -23,7 +23,12 @@ pub(super) async fn check(entry: &Entry) -> Vec<Finding> {
         Err(error) => return vec![Finding::fail_with(AREA, &entry.name, error.to_string())],
     };
     let mut findings = Vec::new();
-    if config.user_agent.contains(PLACEHOLDER) && config.url.contains("wikimedia.org") {
+    let streams = config.streams();
+    let wikimedia =
+        |url: &Streams| matches!(url, Streams::One(url) if url.contains("wikimedia.org"));
+    if config.user_agent.contains(PLACEHOLDER)
+        && streams.iter().any(|(_, stream)| wikimedia(&stream.url))
+    {
         findings.push(Finding::warn(
             AREA,
             format!("user-agent of {}", entry.name),
@@ -31,12 +36,19 @@ pub(super) async fn check(entry: &Entry) -> Vec<Finding> {
             "put your own contact address in: Wikimedia asks for one, and blocks who has none",
         ));
     }
-    findings.push(answers(entry, config).await);
+    for (_, stream) in streams {
+        findings.push(answers(entry, stream).await);
+    }
     findings
 }
 
+/// `config` of one stream.
 async fn answers(entry: &Entry, config: Config) -> Finding {
-    let subject = format!("{} at {}", entry.name, shown(&config.url));
+    let url = match &config.url {
+        Streams::One(url) => shown(url),
+        Streams::Named(_) => String::new(),
+    };
+    let subject = format!("{} at {url}", entry.name);
     let stats = Arc::<LegStats>::default();
     let name = entry.name.as_str().into();
     let source = SseSource::new(name, config, NoTail, stats.clone());

@@ -27,7 +27,7 @@ pub(super) fn put(page: &mut Page, started: SystemTime) {
     }
 }
 
-fn resident_bytes() -> Option<u64> {
+pub(super) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()
@@ -39,7 +39,7 @@ fn resident_bytes() -> Option<u64> {
 /// The kernel's clock tick in /proc is 1/100 s on every Linux (USER_HZ), whatever it uses inside.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-fn cpu_seconds() -> Option<f64> {
+pub(super) fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the program's name in parentheses, which may hold spaces.
     let (_, fields) = stat.rsplit_once(')')?;
