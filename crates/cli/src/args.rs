@@ -49,7 +49,7 @@ pub(crate) enum Verb {
     #[command(
         after_help = "Examples:\n  gristmill up\n  gristmill up --local --until-idle 5s\n  \
                             gristmill up --local --watch\n  \
-                            gristmill up --listen 9464 && curl 127.0.0.1:9464/metrics\n  \
+                            gristmill up --listen   # the page: http://127.0.0.1:9464/\n  \
                             gristmill up --set kafka.brokers=127.0.0.1:9092 --set connectors.type-counts.redis.count='wiki:{value}'"
     )]
     Up(UpArgs),
@@ -63,12 +63,44 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  gristmill doctor\n  gristmill doctor --json | jq '.findings[] | select(.verdict != \"ok\")'"
     )]
     Doctor(DoctorArgs),
+    /// Run pipelines in the background, supervised.
+    #[command(subcommand)]
+    Deploy(DeployVerb),
+    /// Show what an edited file would change of what is deployed; changes nothing.
+    ///
+    /// `--set` and `--secrets` are those of `deploy start`, unless they are given anew.
+    #[command(
+        after_help = "Examples:\n  gristmill plan\n  gristmill plan -o change.json && gristmill apply change.json\n  \
+                            gristmill plan --json | jq -r '.changes[] | .stage + \": \" + .action'"
+    )]
+    Plan(PlanArgs),
+    /// Take an edited file over into what is deployed, without loss, while events flow.
+    ///
+    /// Other transforms are put in between two batches; any other change of a stage restarts it at
+    /// its stored position; all other stages run on. What cannot be carried out changes nothing.
+    #[command(
+        after_help = "Examples:\n  gristmill apply\n  gristmill apply --yes\n  gristmill apply change.json"
+    )]
+    Apply(ApplyArgs),
     /// The running counts, in all or by window.
     #[command(
         after_help = "Examples:\n  gristmill counts\n  gristmill counts --json | jq .edit\n  \
                             gristmill counts --window -f pipelines/tumbling-window.yaml"
     )]
     Counts(CountsArgs),
+    /// What running pipelines say of themselves: stages, rates, lag, latency, rejects, counts.
+    ///
+    /// Exit code 1 if a stage has failed, or if none runs.
+    #[command(
+        after_help = "Examples:\n  gristmill status\n  gristmill status wikipedia --json | jq '.stages[].rates'\n  \
+                            gristmill status 9464"
+    )]
+    Status(StatusArgs),
+    /// A running pipeline on the whole screen, live; q quits.
+    #[command(
+        after_help = "Examples:\n  gristmill top\n  gristmill top wikipedia\n  gristmill top 9464"
+    )]
+    Top(TopArgs),
     /// Serve a recording or generated events as an SSE stream, as Wikimedia does.
     #[command(
         after_help = "Examples:\n  gristmill replay --generate 100000 --rate 1000\n  \
@@ -87,9 +119,18 @@ pub(crate) enum Verb {
     /// Make, build, try and measure SmartModules.
     #[command(subcommand, name = "smartmodule", visible_alias = "sm")]
     SmartModule(SmartModuleVerb),
+    /// A pipeline's sinks as a job for another engine.
+    #[command(subcommand)]
+    Export(ExportVerb),
     /// The connectors that a pipeline can name in `meta.type`.
     #[command(subcommand)]
     Connector(ConnectorVerb),
+    /// Keep a deployment's stages running: what `deploy start` starts.
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
+    /// Run stages for a supervisor, which speaks to it through its standard streams.
+    #[command(hide = true)]
+    Stage(StageArgs),
     /// Print the JSON Schema of pipeline.yaml, for completion in editors.
     #[command(after_help = "Example:\n  gristmill schema > pipeline.schema.json\n  \
                             and as first line of pipeline.yaml: # yaml-language-server: $schema=pipeline.schema.json")]
@@ -114,7 +155,7 @@ pub(crate) struct FileArgs {
     pub(crate) set: Vec<String>,
     /// Where `${{ secrets.NAME }}` is looked up before the environment: a file of NAME=VALUE lines,
     /// or a directory with a file for each.
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, env = "GRISTMILL_SECRETS")]
+    #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath, env = "GRISTMILL_SECRETS")]
     pub(crate) secrets: Option<PathBuf>,
 }
 
@@ -133,9 +174,10 @@ pub(crate) struct LocalArgs {
 /// What a running pipeline tells over HTTP.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WatchArgs {
-    /// Serve /metrics (Prometheus), /healthz and /readyz here; a port alone means loopback, port 0
-    /// takes a free one and says which [default: `metrics.listen` of the file, else nowhere].
-    #[arg(long, value_name = "ADDR", value_parser = gristmill_manifest::listen_addr)]
+    /// Serve the web page, /metrics (Prometheus), /healthz and /readyz here; a port alone means
+    /// loopback, port 0 takes a free one and says which, no ADDR means 127.0.0.1:9464 [default:
+    /// `metrics.listen` of the file, else nowhere; of a demo 9464 or a free port].
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "9464", value_parser = gristmill_manifest::listen_addr)]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -201,6 +243,39 @@ pub(crate) struct UpArgs {
     pub(crate) end: EndArgs,
 }
 
+/// Which engine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportVerb {
+    /// SQL for Arroyo; what cannot be expressed is refused with its place and the reason.
+    #[command(after_help = "Examples:\n  gristmill export arroyo > query.sql\n  \
+                            gristmill export arroyo --print api | ARROYO=http://127.0.0.1:5115 sh\n  \
+                            gristmill export arroyo --print totals > totals.yaml && gristmill up -f totals.yaml")]
+    Arroyo(ExportArroyoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArroyoArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = ArroyoPart::Sql)]
+    pub(crate) print: ArroyoPart,
+    /// Of which sink, where `--print totals` has several (`meta.name`).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sink: Option<String>,
+}
+
+/// A part of a job on Arroyo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArroyoPart {
+    /// The query: tables and inserts.
+    Sql,
+    /// A shell script with the call that starts the job, the UDF included.
+    Api,
+    /// The file for `gristmill up -f` that applies the running totals to Redis.
+    Totals,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
@@ -224,6 +299,25 @@ pub(crate) struct DoctorArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// A pipeline's name, or the address or port that it serves its page on [default: all of yours
+    /// that run].
+    #[arg(value_name = "NAME|ADDR")]
+    pub(crate) target: Option<String>,
+    /// Print JSON, one line for each pipeline.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// A pipeline's name, or the address or port that it serves its page on [default: the one of
+    /// yours that runs].
+    #[arg(value_name = "NAME|ADDR")]
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CountsArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
@@ -244,7 +338,8 @@ pub(crate) enum AtEnd {
     Hold,
     /// Close the connection.
     Close,
-    /// Close, and answer 204 to whoever comes back: the stream is over.
+    /// Close, and answer 204 to whoever comes back to the end: the stream is over. A source with
+    /// `rewind` comes back to before it: end that one by `up --until-idle`.
     NoContent,
 }
 
@@ -333,6 +428,143 @@ pub(crate) struct TapArgs {
     pub(crate) file: FileArgs,
     #[command(flatten)]
     pub(crate) local: LocalArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeployVerb {
+    /// Start a pipeline, or a single connector config, in the background.
+    ///
+    /// A supervisor runs each stage as a process of its own (with --local all of them as one) and
+    /// starts it again when it fails. The file and its modules are kept as they are now: edits take
+    /// effect with `gristmill apply`.
+    #[command(
+        after_help = "Examples:\n  gristmill deploy start\n  gristmill deploy start --local\n  \
+                            gristmill deploy start --only type-counts --secrets secrets.env\n  \
+                            gristmill deploy start -f sample-config.yaml --set kafka.brokers=127.0.0.1:9092"
+    )]
+    Start(DeployStartArgs),
+    /// List what is deployed: stages, processes, what they do.
+    #[command(after_help = "Examples:\n  gristmill deploy list\n  \
+                            gristmill deploy list --json | jq -r '.[].stages[] | select(.given_up) | .name'")]
+    List {
+        /// Print JSON, one array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the log of a pipeline or a stage, also of one that no longer runs.
+    #[command(after_help = "Examples:\n  gristmill deploy log wikipedia -f\n  \
+                            gristmill deploy log type-counts --since 10m")]
+    Log(DeployLogArgs),
+    /// Stop a pipeline or a stage: sources first, sinks once they have caught up.
+    ///
+    /// Its data and its position stay; started again, it goes on where it stopped.
+    #[command(after_help = "Examples:\n  gristmill deploy shutdown wikipedia\n  \
+                            gristmill deploy shutdown type-counts\n  gristmill deploy shutdown --all")]
+    Shutdown(DeployShutdownArgs),
+    /// Start the processes of a pipeline or a stage anew, at their stored positions.
+    ///
+    /// Also those that were given up. Secrets are looked up anew.
+    #[command(
+        after_help = "Examples:\n  gristmill deploy restart wikipedia\n  gristmill deploy restart type-counts"
+    )]
+    Restart {
+        /// A pipeline, a stage, or PIPELINE/STAGE.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployStartArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+    /// Deploy only these stages (`meta.name`), or these too; repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    /// Be the supervisor, in the foreground: for systemd and containers.
+    #[arg(long)]
+    pub(crate) foreground: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployLogArgs {
+    /// A pipeline, a stage, or PIPELINE/STAGE.
+    pub(crate) name: String,
+    /// Go on as lines come, until Ctrl-C.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what is newer than this, such as 10m.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) since: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["name", "all"])))]
+pub(crate) struct DeployShutdownArgs {
+    /// A pipeline, a stage, or PIPELINE/STAGE.
+    pub(crate) name: Option<String>,
+    /// Everything that is deployed.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How long the sinks may take to catch up.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) drain: Duration,
+    /// End a supervisor that does not answer, and its stages with it; nothing is lost.
+    #[arg(long)]
+    pub(crate) kill: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Write the plan here, for `gristmill apply FILE`.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A plan that `gristmill plan -o` wrote: exactly that is done, or nothing.
+    #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "set", "secrets"])]
+    pub(crate) plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SuperviseArgs {
+    /// The deployment's directory.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Where the first revision is.
+    #[arg(long)]
+    pub(crate) staged: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StageArgs {
+    /// The deployment's directory.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Where the revision is.
+    #[arg(long)]
+    pub(crate) revision: PathBuf,
+    /// The supervisor's process, our parent.
+    #[arg(long)]
+    pub(crate) supervisor: u32,
+    /// The stages to run, of a revision whose stages have processes of their own.
+    #[arg(long)]
+    pub(crate) only: Vec<String>,
 }
 
 /// Where dead letters are.

@@ -11,7 +11,7 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, P
 use tokio::time::Instant;
 
 use crate::logging;
-use crate::output::{shown, thousands};
+use crate::output::{shown, thousands, way};
 
 /// Rates are averaged over this long: short enough to see a stall, long enough to be read.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
@@ -125,11 +125,7 @@ impl StageLine {
             }
             _ => 0.0,
         };
-        let way = if self.leg.is_source {
-            format!("{} ▶ {}", self.leg.kind, self.leg.topic)
-        } else {
-            format!("{} ▶ {}", self.leg.topic, self.leg.kind)
-        };
+        let way = way(self.leg.kind, &self.leg.topic, self.leg.is_source);
         let head = format!("\x1b[36m{:<14}\x1b[0m {way:<34}", self.leg.name);
         match stats.status() {
             Status::Starting => format!("{head} starting"),

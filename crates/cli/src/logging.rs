@@ -17,7 +17,8 @@ static LIVE: Mutex<Option<MultiProgress>> = Mutex::new(None);
 static REDACTIONS: Mutex<Option<Redactions>> = Mutex::new(None);
 
 /// Log at the level that `verbose` asks for; `GRISTMILL_LOG` (a tracing filter) goes before it.
-pub(crate) fn init(verbose: u8, format: LogFormat) {
+/// Lines for people have a time if they are `timed`.
+pub(crate) fn init(verbose: u8, format: LogFormat, timed: bool) {
     let level = match verbose {
         0 => "warn",
         1 => "info,gristmill=info",
@@ -30,7 +31,8 @@ pub(crate) fn init(verbose: u8, format: LogFormat) {
         .with_target(verbose > 1)
         .with_writer(Stderr);
     match format {
-        LogFormat::Text => builder.init(),
+        LogFormat::Text if timed => builder.init(),
+        LogFormat::Text => builder.without_time().init(),
         LogFormat::Json => builder.json().init(),
     }
 }

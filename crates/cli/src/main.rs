@@ -5,12 +5,16 @@
 
 mod args;
 mod commands;
+mod deployed;
 mod live;
 mod logging;
 mod output;
 mod project;
 mod reload;
+mod remote;
+mod runs;
 mod secrets;
+mod served;
 mod session;
 mod windows;
 
@@ -45,7 +49,9 @@ struct UsageError(String);
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
-    logging::init(cli.verbose, cli.log_format);
+    // A stage's lines get their time from its supervisor.
+    let timed = !matches!(cli.verb, args::Verb::Stage(_));
+    logging::init(cli.verbose, cli.log_format, timed);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()

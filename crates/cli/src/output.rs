@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use gristmill_manifest::printable;
 use gristmill_runner::Report;
@@ -15,6 +16,14 @@ use crate::logging;
 
 /// Characters of a key that a table shows: keys are made from data, and `--json` has all of it.
 const KEY_SHOWN: usize = 60;
+
+/// `1 topic`, `2 topics`.
+pub(crate) fn many(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        _ => format!("{n} {what}s"),
+    }
+}
 
 /// An error, with the one prefix that every error has. Its text may quote what a server or a
 /// record said.
@@ -44,9 +53,10 @@ pub(crate) fn note(text: &str) {
     say(text);
 }
 
-/// A line on standard error. One that cannot be written (a full disk, a closed pipe) is no reason
-/// to end the run.
+/// A line on standard error, without secrets. One that cannot be written (a full disk, a closed
+/// pipe) is no reason to end the run.
 fn say(text: &str) {
+    let text = logging::redacted(text);
     logging::beside_live(|| {
         let _ = writeln!(io::stderr().lock(), "{text}");
     });
@@ -98,6 +108,31 @@ pub(crate) fn thousands(n: i64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Milliseconds as people read them: `0.3 ms`, `25 ms`, `1.25 s`, `2m 13s`.
+pub(crate) fn millis(ms: f64) -> String {
+    let trim = |number: f64, digits: usize| {
+        let text = format!("{number:.digits$}");
+        match text.contains('.') {
+            true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            false => text,
+        }
+    };
+    match ms {
+        ms if ms < 100.0 => format!("{} ms", trim(ms, 1)),
+        ms if ms < 1_000.0 => format!("{} ms", trim(ms, 0)),
+        ms if ms < 60_000.0 => format!("{} s", trim(ms / 1e3, 2)),
+        ms => humantime::format_duration(Duration::from_secs((ms / 1e3) as u64)).to_string(),
+    }
+}
+
+/// Where a stage's records go, in one line.
+pub(crate) fn way(connector: &str, topic: &str, is_source: bool) -> String {
+    match is_source {
+        true => format!("{connector} ▶ {topic}"),
+        false => format!("{topic} ▶ {connector}"),
+    }
 }
 
 /// The counts, largest first.
@@ -171,6 +206,21 @@ mod tests {
         ];
         for (n, expect) in cases {
             assert_eq!(thousands(n), expect);
+        }
+    }
+
+    #[test]
+    fn times_are_as_long_as_they_are_exact() {
+        for (ms, expect) in [
+            (0.0, "0 ms"),
+            (0.25, "0.2 ms"),
+            (25.0, "25 ms"),
+            (250.4, "250 ms"),
+            (1_250.0, "1.25 s"),
+            (30_000.0, "30 s"),
+            (133_000.0, "2m 13s"),
+        ] {
+            assert_eq!(millis(ms), expect);
         }
     }
 

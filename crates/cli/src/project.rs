@@ -1,12 +1,16 @@
 //! From the command line's file and `--set` to a manifest, a plan and a backend.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use gristmill_manifest::{Diagnostic, Diagnostics, Manifest, Override, Place, TEXT_BYTES_MAX};
-use gristmill_runner::{Backend, LOCAL_DIR, Plan, PlanError, module_sources, registry};
+use gristmill_runner::{
+    Backend, BackendError, CountStore, LOCAL_DIR, ModuleSources, Plan, PlanError, module_sources,
+    registry,
+};
 
 use crate::args::{FileArgs, LocalArgs};
 use crate::secrets::Secrets;
@@ -18,6 +22,8 @@ pub(crate) struct Project {
     pub(crate) manifest: Manifest,
     /// Where it is; SmartModules and embedded topics are looked for beside it.
     pub(crate) file: PathBuf,
+    /// SmartModules that are not looked for: they are those of a deployed revision.
+    pub(crate) pinned: BTreeMap<String, PathBuf>,
 }
 
 /// What validation says: a manifest with warnings, or everything that is wrong.
@@ -28,11 +34,17 @@ type Checked = Result<(Manifest, Vec<Diagnostic>), Diagnostics>;
 /// # Errors
 /// An unreadable or invalid file, or an invalid `--set`.
 pub(crate) fn load(args: &FileArgs) -> anyhow::Result<Project> {
-    let manifest = accept(&args.file, check(args)?)?;
-    Ok(Project {
-        manifest,
-        file: args.file.clone(),
-    })
+    Ok(Project::new(&args.file, accept(&args.file, check(args)?)?))
+}
+
+/// [`load`] for a text that was read before.
+///
+/// # Errors
+/// As [`load`], but for the file's.
+pub(crate) fn load_text(args: &FileArgs, text: &[u8]) -> anyhow::Result<Project> {
+    let secrets = Secrets::open(args.secrets.as_deref())?;
+    let (manifest, _) = valid(&args.file, validate(&args.file, text, &args.set, &secrets)?)?;
+    Ok(Project::new(&args.file, manifest))
 }
 
 /// [`load`] for a file that was loaded before: its warnings are given, not shown.
@@ -41,8 +53,7 @@ pub(crate) fn load(args: &FileArgs) -> anyhow::Result<Project> {
 /// As [`load`].
 pub(crate) fn reload(args: &FileArgs) -> anyhow::Result<(Project, Vec<Diagnostic>)> {
     let (manifest, warnings) = valid(&args.file, check(args)?)?;
-    let file = args.file.clone();
-    Ok((Project { manifest, file }, warnings))
+    Ok((Project::new(&args.file, manifest), warnings))
 }
 
 /// Read and validate the file, and leave it to the caller what to say.
@@ -50,6 +61,16 @@ pub(crate) fn reload(args: &FileArgs) -> anyhow::Result<(Project, Vec<Diagnostic
 /// # Errors
 /// An unreadable file, or a `--set` without a path.
 pub(crate) fn check(args: &FileArgs) -> anyhow::Result<Checked> {
+    let bytes = text(args)?;
+    let secrets = Secrets::open(args.secrets.as_deref())?;
+    validate(&args.file, &bytes, &args.set, &secrets)
+}
+
+/// The file's text, not looked into.
+///
+/// # Errors
+/// An unreadable file.
+pub(crate) fn text(args: &FileArgs) -> anyhow::Result<Vec<u8>> {
     let bytes = read(&args.file).map_err(|error| {
         let name = args.file.display();
         let help = match error.kind() {
@@ -59,8 +80,7 @@ pub(crate) fn check(args: &FileArgs) -> anyhow::Result<Checked> {
         };
         UsageError(format!("cannot read {name}: {error}\n  = help: {help}"))
     })?;
-    let secrets = Secrets::open(args.secrets.as_deref())?;
-    validate(&args.file, &bytes, &args.set, &secrets)
+    Ok(bytes)
 }
 
 /// The file's bytes; of one that is too large to be a manifest only enough to say so.
@@ -117,7 +137,7 @@ pub(crate) fn warn(warnings: &[Diagnostic]) {
 }
 
 fn valid(file: &Path, checked: Checked) -> anyhow::Result<(Manifest, Vec<Diagnostic>)> {
-    let (manifest, warnings) = checked.map_err(|errors| {
+    let (mut manifest, warnings) = checked.map_err(|errors| {
         let rendered = errors.render(output::is_live());
         UsageError(format!(
             "{} is not valid\n\n{}",
@@ -125,17 +145,35 @@ fn valid(file: &Path, checked: Checked) -> anyhow::Result<(Manifest, Vec<Diagnos
             rendered.trim_end()
         ))
     })?;
+    manifest.resolve_files(file.parent().unwrap_or(Path::new("")));
     logging::redact(manifest.redactions());
     Ok((manifest, warnings))
 }
 
 impl Project {
+    /// `manifest`, which is what `file` says.
+    pub(crate) fn new(file: &Path, manifest: Manifest) -> Self {
+        Self {
+            manifest,
+            file: file.to_owned(),
+            pinned: BTreeMap::new(),
+        }
+    }
+
+    /// Where its SmartModules come from.
+    pub(crate) fn sources(&self) -> ModuleSources {
+        ModuleSources {
+            pinned: self.pinned.clone(),
+            ..module_sources(&self.file)
+        }
+    }
+
     /// Everything made that can fail before a broker is asked.
     ///
     /// # Errors
     /// A section that makes no sense, a SmartModule that is missing or does not build.
     pub(crate) fn plan(&self, only: &[String]) -> anyhow::Result<Plan> {
-        let sources = module_sources(&self.file);
+        let sources = self.sources();
         let manifest = self.manifest.clone();
         Plan::new(manifest, only, &sources, &mut |text| output::note(text))
             .map_err(|error| self.wrong(&error))
@@ -146,19 +184,46 @@ impl Project {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub(crate) fn renewed(&self, plan: &Plan) -> anyhow::Result<Plan> {
-        let sources = module_sources(&self.file);
+        let sources = self.sources();
         let manifest = self.manifest.clone();
         plan.renewed(manifest, &sources, &mut |text| output::note(text))
             .map_err(|error| self.wrong(&error))
     }
 
     fn wrong(&self, error: &PlanError) -> anyhow::Error {
+        self.located(error.place(), error)
+    }
+
+    fn located(&self, place: Option<Place>, error: &dyn std::error::Error) -> anyhow::Error {
         let file = self.file.display();
-        let text = match error.place() {
+        let text = match place {
             Some(Place { line, column }) => format!("{file}:{line}:{column}: {error}"),
             None => format!("{file}: {error}"),
         };
         UsageError(text).into()
+    }
+
+    /// A reader of the counts in `backend`; connects when it is first asked.
+    ///
+    /// # Errors
+    /// A sink's section that makes no sense, or names certificates that cannot be used.
+    pub(crate) fn counts(&self, backend: &Backend) -> anyhow::Result<CountStore> {
+        CountStore::open(&self.manifest, backend).map_err(|error| self.unusable(error))
+    }
+
+    /// The cluster that the file names.
+    ///
+    /// # Errors
+    /// No brokers; certificates that cannot be used.
+    pub(crate) fn cluster(&self) -> anyhow::Result<Backend> {
+        Backend::kafka(&self.manifest).map_err(|error| self.unusable(error))
+    }
+
+    fn unusable(&self, error: BackendError) -> anyhow::Error {
+        match error.place() {
+            Some(place) => self.located(Some(place), &error),
+            None => error.into(),
+        }
     }
 
     /// As [`Project::backend`], for those who only look: an embedded one must be there already.
@@ -176,7 +241,8 @@ impl Project {
         self.backend(local)
     }
 
-    fn local_dir(&self, local: &LocalArgs) -> Option<PathBuf> {
+    /// The directory of embedded topics and counts, if the command line asks for them.
+    pub(crate) fn local_dir(&self, local: &LocalArgs) -> Option<PathBuf> {
         let beside = || self.file.parent().unwrap_or(Path::new("")).join(LOCAL_DIR);
         local
             .local
@@ -190,7 +256,7 @@ impl Project {
     /// No brokers; a directory that cannot be used.
     pub(crate) fn backend(&self, local: &LocalArgs) -> anyhow::Result<Backend> {
         let Some(dir) = self.local_dir(local) else {
-            return Ok(Backend::kafka(&self.manifest)?);
+            return self.cluster();
         };
         Backend::local(&dir).with_context(|| format!("embedded topics in {}", dir.display()))
     }

@@ -15,18 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_manifest::{Diagnostic, Manifest};
-use gristmill_runner::{Backend, Control, Plan, module_sources};
+use gristmill_runner::{Control, Current, Plan, module_sources};
 use tokio::sync::watch;
 
 use crate::args::{FileArgs, LocalArgs};
-use crate::{output, project};
+use crate::output;
+use crate::project::{self, Project};
 
 /// How often files are looked at: soon enough to feel immediate, and a few dozen `stat`s cost
 /// nothing then. A change is taken when two looks in a row see the same: editors write in steps.
 const POLL: Duration = Duration::from_millis(200);
-
-/// What a pipeline runs on, for those who look at its counts.
-pub(crate) type Current = Arc<(Manifest, Backend)>;
 
 /// Watches a pipeline's files.
 pub(crate) struct Reload {
@@ -43,7 +41,7 @@ pub(crate) struct Reload {
 
 /// What came of reading the files.
 struct Read {
-    manifest: Option<Manifest>,
+    project: Option<Project>,
     warnings: Vec<Diagnostic>,
     plan: anyhow::Result<Plan>,
 }
@@ -98,13 +96,14 @@ impl Reload {
     ) -> anyhow::Result<Option<String>> {
         let (args, plan) = (self.args.clone(), self.plan.clone());
         let read = tokio::task::spawn_blocking(move || read(&args, &plan)).await?;
-        if let Some(manifest) = &read.manifest {
-            self.uses = &uses(&self.plan.manifest) | &uses(manifest);
+        if let Some(project) = &read.project {
+            self.uses = &uses(&self.plan.manifest) | &uses(&project.manifest);
         }
         let plan = read.plan?;
-        let backend = match !self.is_local && plan.manifest.kafka != self.plan.manifest.kafka {
-            true => Some(Backend::kafka(&plan.manifest)?),
-            false => None,
+        let other = !self.is_local && plan.manifest.kafka != self.plan.manifest.kafka;
+        let backend = match (&read.project, other) {
+            (Some(project), true) => Some(project.cluster()?),
+            _ => None,
         };
         let changes = control.apply(plan.clone(), backend.clone()).await?;
         let manifest = plan.manifest.clone();
@@ -128,11 +127,11 @@ fn read(args: &FileArgs, plan: &Plan) -> Read {
     match project::reload(args) {
         Ok((project, warnings)) => Read {
             plan: project.renewed(plan),
-            manifest: Some(project.manifest),
+            project: Some(project),
             warnings,
         },
         Err(error) => Read {
-            manifest: None,
+            project: None,
             warnings: Vec::new(),
             plan: Err(error),
         },

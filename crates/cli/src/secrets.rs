@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use gristmill_manifest::Variables;
 
@@ -123,7 +124,8 @@ fn is_name(name: &str) -> bool {
 fn warn_if_open(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode());
-    if mode & 0o077 != 0 {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if mode & 0o077 != 0 && !WARNED.swap(true, Relaxed) {
         let name = path.display();
         output::note(&format!(
             "warning: {name} is readable by others\n  = help: chmod 600 {name}"

@@ -1,21 +1,19 @@
 //! A pipeline in the foreground: run, show, end, drain, report. Shared by `up` and `demo`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use gristmill_manifest::Manifest;
 use gristmill_runner::{
-    Backend, BackendError, CountStore, Idle, LegView, Legs, Pipeline, Plan, Report, WatchServer,
-    Watched,
+    Backend, BackendError, Idle, LegView, Legs, LiveCounts, Pipeline, Plan, Report,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::live::Live;
-use crate::reload::{Current, Reload};
+use crate::reload::Reload;
+use crate::served::{Listen, Served};
 use crate::{Outcome, logging, output, windows};
 
 /// How often the live view and the end conditions are looked at.
@@ -41,8 +39,8 @@ pub(crate) struct Ends {
 /// What a run shows beside its live view.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Show {
-    /// Where metrics are served, if that is not what the file says.
-    pub(crate) listen: Option<SocketAddr>,
+    /// Where the page and metrics are served.
+    pub(crate) listen: Listen,
     /// Windows that close are printed as JSON.
     pub(crate) json: bool,
 }
@@ -89,16 +87,13 @@ pub(crate) async fn run(
     let started = Instant::now();
     let name = plan.name.clone();
     let listen = how.listen.or(plan.manifest.metrics.listen);
-    let mut store = Store::open((plan.manifest.clone(), backend.clone()))?;
+    let (changes, current) = watch::channel(Arc::new((plan.manifest.clone(), backend.clone())));
+    let mut store = LiveCounts::follow(current.clone())?;
     let mut signals = Signals::new()?;
     let mut pipeline = Pipeline::start(plan, backend);
     let legs = pipeline.legs().clone();
     // Held to the end: the last scrape may well be the one that tells why it ended.
-    let _served = match listen {
-        None => None,
-        Some(addr) => Some(serve(addr, &name, &legs).await?),
-    };
-    let changes = store.changes.clone();
+    let served = Served::start(&name, &legs, current, listen).await?;
     let control = pipeline.control();
     let reloading = async {
         match reload {
@@ -126,69 +121,34 @@ pub(crate) async fn run(
             }
         };
     }
-    print_closed(&mut store, how.json).await;
-    // A store that is down must not hide why the pipeline ended.
-    let counts = match store.counts().await {
-        Ok(counts) => counts,
-        Err(error) => {
-            output::note(&format!("the counts cannot be read: {error}"));
-            BTreeMap::new()
-        }
+    let last = async {
+        print_closed(&mut store, how.json).await;
+        counts(&mut store).await
     };
+    // A store that is down must not hide why the pipeline ended, nor hold up who wants to leave.
+    let counts = tokio::select! {
+        counts = last => counts.map_err(|error| error.to_string()),
+        _ = signals.next() => Err("stopped before they came".to_owned()),
+    };
+    let counts = counts.unwrap_or_else(|reason| {
+        output::note(&format!("the counts cannot be read: {reason}"));
+        BTreeMap::new()
+    });
     show(&Report::new(&name, &legs.all(), counts, started.elapsed()))?;
+    served.close().await;
     match result {
         Some(Err(error)) => Err(error.into()),
         _ => Ok(outcome),
     }
 }
 
-/// The counts of what runs, also after a change.
-struct Store {
-    changes: watch::Sender<Current>,
-    seen: watch::Receiver<Current>,
-    counts: CountStore,
-}
-
-impl Store {
-    fn open(current: (Manifest, Backend)) -> Result<Self, BackendError> {
-        let counts = CountStore::open(&current.0, &current.1)?;
-        let (changes, seen) = watch::channel(Arc::new(current));
-        Ok(Self {
-            changes,
-            seen,
-            counts,
-        })
-    }
-
-    /// The store of what runs now.
-    fn now(&mut self) -> Result<&mut CountStore, BackendError> {
-        if self.seen.has_changed().unwrap_or(false) {
-            let current = self.seen.borrow_and_update().clone();
-            self.counts = CountStore::open(&current.0, &current.1)?;
-        }
-        Ok(&mut self.counts)
-    }
-
-    async fn counts(&mut self) -> Result<BTreeMap<String, i64>, BackendError> {
-        self.now()?.counts().await
-    }
-}
-
-async fn serve(addr: SocketAddr, pipeline: &str, legs: &Legs) -> anyhow::Result<WatchServer> {
-    let watched = Watched {
-        pipeline: pipeline.to_owned(),
-        legs: legs.clone(),
-        redact: logging::redacted,
-        started: SystemTime::now(),
-    };
-    let server = WatchServer::start(addr, watched).await?;
-    output::note(&format!("metrics on http://{}/metrics", server.addr()));
-    Ok(server)
+async fn counts(store: &mut LiveCounts) -> Result<BTreeMap<String, i64>, BackendError> {
+    store.now()?.counts().await
 }
 
 /// Print the windows that have closed since the last time: what this process saw closing. Those
 /// that close while none runs are in `gristmill counts --window`.
-async fn print_closed(store: &mut Store, json: bool) {
+async fn print_closed(store: &mut LiveCounts, json: bool) {
     let closed = async {
         let store = store.now()?;
         if store.has_windows() {
@@ -217,11 +177,11 @@ async fn print_closed(store: &mut Store, json: bool) {
 }
 
 /// Show the stages until one of `ends` is met.
-async fn watch(all: &Legs, store: &mut Store, ends: &Ends, json: bool) {
+async fn watch(all: &Legs, store: &mut LiveCounts, ends: &Ends, json: bool) {
     let started = Instant::now();
     let mut live = output::is_live().then(|| Live::new(&all.all()));
     let mut idle = ends.until_idle.map(Idle::new);
-    let mut counts = BTreeMap::new();
+    let mut known = BTreeMap::new();
     let mut counts_at = Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -246,11 +206,11 @@ async fn watch(all: &Legs, store: &mut Store, ends: &Ends, json: bool) {
             live.follow(legs);
             if due {
                 // The view goes on with the last known counts while the store is away.
-                if let Ok(Ok(now)) = tokio::time::timeout(COUNTS_EVERY, store.counts()).await {
-                    counts = now;
+                if let Ok(Ok(now)) = tokio::time::timeout(COUNTS_EVERY, counts(store)).await {
+                    known = now;
                 }
             }
-            live.draw(&counts);
+            live.draw(&known);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{Outcome, UsageError, output, project, windows};
 pub(super) async fn run(args: CountsArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
     let backend = project.existing_backend(&args.local)?;
-    let mut store = CountStore::open(&project.manifest, &backend)?;
+    let mut store = project.counts(&backend)?;
     if args.window {
         if !store.has_windows() {
             return Err(UsageError(format!(

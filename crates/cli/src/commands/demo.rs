@@ -12,6 +12,7 @@ use gristmill_runner::{Backend, LegView, Report};
 
 use crate::args::DemoArgs;
 use crate::project::Project;
+use crate::served::Listen;
 use crate::session::{self, Ends};
 use crate::{Outcome, UsageError, output, project};
 
@@ -104,8 +105,10 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
         drain: args.end.drain,
     };
     let generated = args.events.map(|events| Generated::of(&generator, events));
-    let (listen, json) = (args.watch.listen, args.end.json);
-    let show = session::Show { listen, json };
+    let show = session::Show {
+        listen: args.watch.listen.map_or(Listen::Free, Listen::At),
+        json: args.end.json,
+    };
     let outcome = session::run(plan, backend, ends, None, show, |report| {
         let text = if args.end.json {
             serde_json::to_string(&DemoReport { report, generated })?
@@ -173,8 +176,5 @@ fn project(args: &DemoArgs, url: &str) -> anyhow::Result<Project> {
         let name = file.display();
         return Err(UsageError(format!("{name} has no sse-source for the demo to feed")).into());
     }
-    Ok(Project {
-        manifest: project::parse(&file, &text, &set)?,
-        file,
-    })
+    Ok(Project::new(&file, project::parse(&file, &text, &set)?))
 }

@@ -1,7 +1,9 @@
 //! `gristmill tap`: look at a stream or a topic, one line an event.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
+use gristmill_flow::LegStats;
 use gristmill_manifest::printable;
 use gristmill_record::RecordRef;
 use gristmill_sse_source::header;
@@ -103,9 +105,11 @@ pub(super) async fn run(args: TapArgs) -> anyhow::Result<Outcome> {
         left: args.count,
     };
     let mut signals = Signals::new()?;
+    let stats = Arc::<LegStats>::default();
+    let is_stream = args.target.contains("://");
     let work = async {
-        if args.target.contains("://") {
-            stream::tap(&args, printer).await
+        if is_stream {
+            stream::tap(&args, printer, Arc::clone(&stats)).await
         } else {
             topic::tap(&args, printer).await
         }
@@ -118,7 +122,12 @@ pub(super) async fn run(args: TapArgs) -> anyhow::Result<Outcome> {
     };
     tokio::select! {
         result = work => result.map(|()| Outcome::Done),
-        () = limit => Ok(Outcome::Done),
+        () = limit => {
+            if is_stream {
+                stream::was_there(&args.target, &stats.status())?;
+            }
+            Ok(Outcome::Done)
+        }
         interrupted = signals.next() =>
             Ok(if interrupted { Outcome::Interrupted } else { Outcome::Done }),
     }

@@ -4,6 +4,7 @@ use gristmill_runner::Report;
 
 use crate::args::UpArgs;
 use crate::reload::Reload;
+use crate::served::Listen;
 use crate::session::{self, Ends};
 use crate::{Outcome, output, project};
 
@@ -11,6 +12,8 @@ pub(super) async fn run(args: UpArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
     let plan = project.plan(&args.only)?;
     let backend = project.backend(&args.local)?;
+    // A sink that cannot be set up is told with its place, before anything runs.
+    project.counts(&backend)?;
     let ends = Ends {
         run_for: args.end.run_for,
         until_idle: args.until_idle,
@@ -21,7 +24,7 @@ pub(super) async fn run(args: UpArgs) -> anyhow::Result<Outcome> {
         .reload
         .then(|| Reload::new(&args.file, &args.local, &plan));
     let show_as = session::Show {
-        listen: args.watch.listen,
+        listen: args.watch.listen.map_or(Listen::AsFile, Listen::At),
         json: args.end.json,
     };
     session::run(plan, backend, ends, reload, show_as, |report| {

@@ -25,11 +25,11 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Outcome> {
     }
     let manifest = project::load(&args.file)?.manifest;
     output::line(&format!(
-        "{} is valid: pipeline `{}`, {} topics, {} connectors",
+        "{} is valid: pipeline `{}`, {}, {}",
         args.file.file.display(),
         manifest.name,
-        manifest.topics.len(),
-        manifest.connectors.len()
+        output::many(manifest.topics.len(), "topic"),
+        output::many(manifest.connectors.len(), "connector")
     ))?;
     Ok(Outcome::Done)
 }

@@ -139,7 +139,7 @@ impl Drop for Running {
 }
 
 /// Have the shipped SmartModule built before anything is timed.
-fn build_module() {
+pub(crate) fn build_module() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let built = gristmill(["smartmodule", "build", "extract-type"])

@@ -35,9 +35,9 @@ pub(super) fn run(args: &SmartModuleTestArgs) -> anyhow::Result<Outcome> {
     }
     if !args.json {
         output::note(&format!(
-            "{read} {} in, {made} out, {failed} {}",
-            plural(read as usize, "record"),
-            plural(failed, "error")
+            "{} in, {made} out, {}",
+            output::many(read as usize, "record"),
+            output::many(failed, "error")
         ));
     }
     Ok(if failed == 0 {
@@ -45,13 +45,6 @@ pub(super) fn run(args: &SmartModuleTestArgs) -> anyhow::Result<Outcome> {
     } else {
         Outcome::Failed
     })
-}
-
-fn plural(n: usize, what: &str) -> String {
-    match n {
-        1 => what.to_owned(),
-        _ => format!("{what}s"),
-    }
 }
 
 type Lines = Box<dyn Iterator<Item = std::io::Result<Vec<u8>>>>;

@@ -1,6 +1,8 @@
 //! A stream, through the very source that a pipeline uses.
 
-use gristmill_flow::{NoTail, Source, SourceError, SourceEvent};
+use std::sync::Arc;
+
+use gristmill_flow::{LegStats, NoTail, Source, SourceError, SourceEvent, Status};
 use gristmill_manifest::printable;
 use gristmill_record::{Lane, Positions};
 use gristmill_sse_source::{Config, SseSource};
@@ -11,7 +13,11 @@ use crate::args::TapArgs;
 use crate::{UsageError, output};
 
 /// Print the events of the stream at `args.target` until it ends (the server answers 204).
-pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<()> {
+pub(super) async fn tap(
+    args: &TapArgs,
+    mut printer: Printer,
+    stats: Arc<LegStats>,
+) -> anyhow::Result<()> {
     let mut section = json!({
         "url": args.target,
         "user-agent": args.user_agent,
@@ -23,8 +29,7 @@ pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<
     }
     let config: Config = serde_json::from_value(section)?;
     let usage = |error: gristmill_sse_source::ConfigError| UsageError(error.to_string());
-    let mut source =
-        SseSource::new("tap".into(), config, NoTail, Default::default()).map_err(usage)?;
+    let mut source = SseSource::new("tap".into(), config, NoTail, stats).map_err(usage)?;
     let lane = Lane::new("tap", 0);
     let mut from = Positions::new();
     if let Some(id) = &args.last_event_id {
@@ -56,5 +61,14 @@ pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<
             }
             Err(SourceError::Fatal(reason)) => anyhow::bail!(reason),
         }
+    }
+}
+
+/// Time is up: an error if the stream at `url` is not there, or never was.
+pub(super) fn was_there(url: &str, status: &Status) -> anyhow::Result<()> {
+    match status {
+        Status::Waiting(reason) => anyhow::bail!("{}", printable(reason)),
+        Status::Starting => anyhow::bail!("no answer from {} so far", printable(url)),
+        Status::Running | Status::Ended | Status::Failed(_) => Ok(()),
     }
 }

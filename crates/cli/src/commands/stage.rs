@@ -1,0 +1,153 @@
+//! `gristmill stage`: stages, for the supervisor that started this process. Orders come on
+//! standard input, reports go to standard output, log lines to standard error.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use gristmill_deploy::{Deployment, Order, Report, Revision, Worker};
+use gristmill_flow::LegError;
+use gristmill_runner::{Backend, Control, Legs, Pipeline, PipelineError, Plan};
+use tokio::sync::watch;
+
+use crate::args::StageArgs;
+use crate::served::{Listen, Served};
+use crate::{Outcome, deployed, logging, output};
+
+/// How often the supervisor is told where the stages are.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+pub(super) async fn run(args: StageArgs) -> anyhow::Result<Outcome> {
+    let mut worker = Worker::enter(&Deployment::at(&args.dir), args.supervisor)?;
+    let (error, is_final) = match work(&mut worker, &args).await {
+        Ok(()) => (None, false),
+        Err(error) => {
+            let fenced = |error: &PipelineError| {
+                let PipelineError::Stage { error, .. } = error else {
+                    return false;
+                };
+                matches!(error, LegError::Fenced(_))
+            };
+            let is_final = error.downcast_ref().is_some_and(fenced);
+            (Some(logging::redacted(&output::chain(&error))), is_final)
+        }
+    };
+    Report::Ended { error, is_final }.send();
+    Ok(Outcome::Done)
+}
+
+async fn work(worker: &mut Worker, args: &StageArgs) -> anyhow::Result<()> {
+    let mut stages = Stages::load(&args.revision, args.only.clone())?;
+    Report::Ready.send();
+    match worker.orders.recv().await {
+        Some(Order::Go) => {}
+        _ => return Ok(()),
+    }
+    let (plan, revision) = (&stages.plan, &stages.revision);
+    let backend = match &revision.local {
+        Some(dir) => {
+            let text = || format!("embedded topics in {}", dir.display());
+            Backend::local(dir).with_context(text)?
+        }
+        None => Backend::kafka(&plan.manifest)?,
+    };
+    let current = Arc::new((plan.manifest.clone(), backend.clone()));
+    let mut pipeline = Pipeline::start(plan.clone(), backend);
+    let (legs, control) = (pipeline.legs().clone(), pipeline.control());
+    // Embedded counts can be read by this process alone, so it is the one that tells of them.
+    let (changes, current) = watch::channel(current);
+    let served = if revision.local.is_some() {
+        let listen = Listen::AsFile.or(revision.listen);
+        Some(Served::start(&plan.name, &legs, current, listen).await?)
+    } else {
+        None
+    };
+    let mut ticks = tokio::time::interval(REPORT_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let result = loop {
+        tokio::select! {
+            result = pipeline.ended() => break result,
+            order = worker.orders.recv() => match order {
+                Some(Order::Take(dir)) => {
+                    let taken = stages.take(dir, &control).await;
+                    changes.send_modify(|current| {
+                        *current = Arc::new((stages.plan.manifest.clone(), current.1.clone()));
+                    });
+                    let taken = taken.map_err(|error| logging::redacted(&output::chain(&error)));
+                    Report::Took(taken).send();
+                }
+                Some(Order::Stop { drain_ms }) => {
+                    break pipeline.stop(Duration::from_millis(drain_ms)).await;
+                }
+                Some(Order::Go) => {}
+                // The supervisor is gone.
+                None => return Ok(()),
+            },
+            _ = ticks.tick() => report(&legs),
+        }
+    };
+    report(&legs);
+    if let Some(served) = served {
+        served.close().await;
+    }
+    Ok(result?)
+}
+
+fn report(legs: &Legs) {
+    let all = legs.all().into_iter();
+    let stages: BTreeMap<_, _> = all
+        .map(|leg| (leg.name, leg.stats.snapshot().redacted(logging::redacted)))
+        .collect();
+    Report::Stages(stages).send();
+}
+
+/// What this process runs.
+struct Stages {
+    only: Vec<String>,
+    revision: Revision,
+    plan: Plan,
+}
+
+impl Stages {
+    fn load(dir: &Path, only: Vec<String>) -> anyhow::Result<Self> {
+        let revision = Revision::load(dir)?;
+        let plan = deployed::plan(&revision, dir, &wanted(&revision, &only), None)?;
+        Ok(Self {
+            only,
+            revision,
+            plan,
+        })
+    }
+
+    /// Go over to the revision in `dir`; what happens, one a line.
+    async fn take(&mut self, dir: PathBuf, control: &Control) -> anyhow::Result<Vec<String>> {
+        let revision = Revision::load(&dir)?;
+        let (before, only) = (self.plan.clone(), self.only.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let plan = deployed::plan(&revision, &dir, &wanted(&revision, &only), Some(&before))?;
+            anyhow::Ok((revision, plan))
+        });
+        let (revision, plan) = made.await??;
+        let backend = match revision.local {
+            None if plan.manifest.kafka != self.plan.manifest.kafka => {
+                Some(Backend::kafka(&plan.manifest)?)
+            }
+            _ => None,
+        };
+        let changes = control.apply(plan.clone(), backend).await?;
+        (self.revision, self.plan) = (revision, plan);
+        Ok(changes.stages.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// The stages of `revision` that this process runs: those it was started for, or, where all share
+/// one, all.
+fn wanted(revision: &Revision, only: &[String]) -> Vec<String> {
+    let mut running = revision.running();
+    if revision.local.is_none() {
+        running.retain(|name| only.contains(name));
+    }
+    running
+}

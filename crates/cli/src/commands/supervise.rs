@@ -1,0 +1,151 @@
+//! `gristmill supervise`: the supervisor of one deployment, in the background or, for
+//! `deploy start --foreground`, here.
+
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use gristmill_deploy::{Deployment, Host, Restarts, Revision, Spawn, StageView, Supervisor};
+use gristmill_runner::{Backend, Current, LegView, Legs, registry};
+use tokio::sync::watch;
+
+use crate::args::SuperviseArgs;
+use crate::served::{Listen, Served};
+use crate::{Outcome, deployed, output};
+
+/// What this program is, also after its file was replaced by a newer one: a supervisor and its
+/// stages speak the same protocol because they are the same.
+pub(super) fn this_program() -> Command {
+    if cfg!(target_os = "linux") {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("gristmill");
+        return command;
+    }
+    Command::new(std::env::current_exe().unwrap_or_else(|_| "gristmill".into()))
+}
+
+pub(super) async fn run(args: SuperviseArgs) -> anyhow::Result<Outcome> {
+    let deployment = Deployment::at(&args.dir);
+    let supervisor = match start(deployment, &args.staged).await {
+        Ok(supervisor) => supervisor,
+        Err(error) => {
+            output::line(&output::chain(&error))?;
+            return Ok(Outcome::Failed);
+        }
+    };
+    // Whoever started us waits for this line.
+    output::line(STARTED)?;
+    supervisor.run().await;
+    Ok(Outcome::Done)
+}
+
+/// What a supervisor says once its stages are ready; anything else is why it ends.
+pub(super) const STARTED: &str = "started";
+
+/// A supervisor at work on the revision in `staged`.
+pub(super) async fn start(
+    deployment: Deployment,
+    staged: &Path,
+) -> anyhow::Result<Supervisor<Stages>> {
+    let mut supervisor = Supervisor::new(deployment, Stages::default(), Restarts::default())?;
+    supervisor.start(staged).await?;
+    Ok(supervisor)
+}
+
+/// Our stages: processes of this program, told of over HTTP by this one.
+#[derive(Default)]
+pub(super) struct Stages {
+    legs: Legs,
+    told: Option<Told>,
+}
+
+/// What is told of them, and where.
+struct Told {
+    /// The revision's.
+    dir: PathBuf,
+    listen: Option<SocketAddr>,
+    changes: watch::Sender<Current>,
+    served: Served,
+}
+
+impl Host for Stages {
+    fn command(&self, spawn: &Spawn<'_>) -> Command {
+        let mut command = this_program();
+        command
+            .args(["stage", "-v", "--dir"])
+            .arg(spawn.deployment.dir());
+        command.arg("--revision").arg(spawn.revision);
+        command.arg(format!("--supervisor={}", std::process::id()));
+        for stage in spawn.stages {
+            command.arg(format!("--only={stage}"));
+        }
+        // What relative paths in the file count from.
+        if let Ok(revision) = Revision::load(spawn.revision) {
+            command.current_dir(revision.cwd);
+        }
+        command
+    }
+
+    async fn changed(
+        &mut self,
+        revision: &Revision,
+        dir: &Path,
+        stages: &[StageView],
+    ) -> Result<Option<String>, String> {
+        let legs = stages.iter().filter_map(|stage| leg(revision, stage));
+        self.legs.set(legs.collect());
+        if revision.local.is_some() {
+            return Ok(revision.listen.map(|addr| addr.to_string()));
+        }
+        let fail = |error: anyhow::Error| output::chain(&error);
+        if self.told.as_ref().is_none_or(|told| told.dir != dir) {
+            self.tell(revision, dir).await.map_err(fail)?;
+        }
+        let address = self.told.as_ref().and_then(|told| told.served.address());
+        Ok(address.map(|addr| addr.to_string()))
+    }
+}
+
+impl Stages {
+    /// Tell of the revision in `dir`, where it says.
+    async fn tell(&mut self, revision: &Revision, dir: &Path) -> anyhow::Result<()> {
+        // Read here for the counts, and for what is taken out of texts.
+        let manifest = deployed::load(revision, dir, &revision.running())?.manifest;
+        let backend = Backend::kafka(&manifest)?;
+        let current = Arc::new((manifest, backend));
+        match &mut self.told {
+            Some(told) if told.listen == revision.listen => {
+                told.changes.send_replace(current);
+                told.dir = dir.to_owned();
+            }
+            _ => {
+                self.told = None;
+                let listen = Listen::AsFile.or(revision.listen);
+                let (changes, seen) = watch::channel(current);
+                let served = Served::start(&revision.pipeline, &self.legs, seen, listen).await?;
+                self.told = Some(Told {
+                    dir: dir.to_owned(),
+                    listen: revision.listen,
+                    changes,
+                    served,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn leg(revision: &Revision, stage: &StageView) -> Option<LegView> {
+    let mut entries = revision.stages.iter();
+    let entry = entries.find(|entry| entry.name == stage.name)?;
+    Some(LegView {
+        name: stage.name.clone(),
+        kind: registry::kind(&entry.kind)?,
+        is_source: entry.is_source,
+        topic: entry.topic.clone(),
+        transforms: entry.transforms.clone(),
+        stats: stage.stats.clone(),
+    })
+}
