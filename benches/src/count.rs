@@ -166,8 +166,8 @@ fn watch(redis: &mut Connection, offsets: &str, records: u64, process: &Process)
     let began = Instant::now();
     let mut first = None;
     loop {
-        let stored: Vec<u64> = redis.hvals(offsets)?;
-        let done: u64 = stored.iter().sum();
+        let stored = gristmill::offsets(redis, offsets)?;
+        let done = stored.values().sum::<i64>() as u64;
         let now = now_ns();
         if done > 0 && first.is_none() {
             first = Some((now, done));

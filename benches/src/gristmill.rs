@@ -1,9 +1,11 @@
 //! The binary under test, and the pipeline it is given.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
+use redis::Commands;
 
 use crate::Setup;
 use crate::process::Process;
@@ -17,8 +19,12 @@ pub(crate) fn sink(setup: &Setup, topic: &str, transforms: &str, count: &str) ->
     format!(
         "  - meta: {{name: {SINK}, type: redis-sink, version: 0.1.0, topic: {topic}, consumer: {{id: bench, offset: {{start: beginning}}}}}}\n\
          {transforms}\
-         \x20   redis: {{url: \"{}\", count: \"{count}\"}}\n",
-        setup.redis
+         \x20   redis: {{url: \"{}\", count: \"{count}\"}}\n{}",
+        setup.redis,
+        match setup.replicas {
+            1 => String::new(),
+            copies => format!("    replicas: {copies}\n"),
+        }
     )
 }
 
@@ -48,6 +54,16 @@ pub(crate) fn whole(setup: &Setup, name: &str, topic: &str, url: &str) -> String
 /// Where the sink of pipeline `name` keeps its next offsets.
 pub(crate) fn offsets_key(name: &str, topic: &str) -> String {
     format!("gristmill:{{{name}/{SINK}}}:offsets:{topic}")
+}
+
+/// The next offset of each partition under that key, which also holds the topic's id.
+pub(crate) fn offsets(redis: &mut redis::Connection, key: &str) -> Result<BTreeMap<i32, i64>> {
+    let fields: BTreeMap<String, String> = redis.hgetall(key)?;
+    let numbers = fields.iter();
+    let numbers = numbers.filter_map(|(field, next)| Some((field.parse().ok()?, next)));
+    numbers
+        .map(|(partition, next)| Ok((partition, next.parse()?)))
+        .collect()
 }
 
 /// `gristmill up` on `pipeline`, its files in `dir`.

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rdkafka::message::Message;
-use redis::Commands;
 
 use crate::Setup;
 use crate::cluster::{Kafka, pause};
@@ -141,7 +140,7 @@ fn follow(
     let began = Instant::now();
     let due = Duration::from_secs(seconds) + WARM_UP;
     loop {
-        let stored: BTreeMap<i32, i64> = redis.hgetall(key)?;
+        let stored = gristmill::offsets(redis, key)?;
         let now = now_ns();
         for (partition, next) in &stored {
             let moves = moves.entry(*partition).or_default();

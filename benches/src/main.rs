@@ -63,6 +63,9 @@ struct Setup {
     /// Partitions of the topic
     #[arg(long, default_value_t = 3)]
     partitions: i32,
+    /// Copies of the sink that share the partitions (all but ingest)
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
     /// Rates of the latency leg, in events/s
     #[arg(long, value_delimiter = ',', default_value = "50,1000,20000")]
     rates: Vec<u64>,

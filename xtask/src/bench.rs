@@ -44,6 +44,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         let options = Options {
             brokers: 3,
             no_redis: false,
+            secure: false,
         };
         let cluster = Cluster::up(&dir, &options)?;
         for line in cluster.env().lines() {

@@ -80,6 +80,7 @@ impl Arena {
         let options = Options {
             brokers: 3,
             no_redis: false,
+            secure: false,
         };
         println!(
             "chaos: starting three brokers and Redis in {}",

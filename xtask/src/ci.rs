@@ -33,7 +33,7 @@ pub(crate) struct CiArgs {
 /// A step: its name, and what it does. `Ok(Some(reason))` means skipped.
 type Step = (&'static str, fn(&Ci) -> anyhow::Result<Option<String>>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 14] = [
     ("format", format),
     ("smartmodules", smartmodules),
     ("build", build),
@@ -44,7 +44,14 @@ const STEPS: [Step; 10] = [
     ("lint", lint),
     ("compose", compose),
     ("smartmodules-lint", smartmodules_lint),
+    ("page", page),
+    ("kubernetes", kubernetes),
+    ("udfs", udfs),
+    ("tls", tls),
 ];
+
+/// Steps that run only if they are named: Fluvio's engine alone takes ten minutes to build.
+const EXTRA: [Step; 1] = [("fluvio", fluvio)];
 
 struct Ci {
     root: PathBuf,
@@ -61,17 +68,17 @@ pub(crate) fn run(args: &CiArgs) -> anyhow::Result<()> {
         root,
         strict: std::env::var("CI").is_ok_and(|ci| ci == "true"),
     };
+    let all = || STEPS.iter().chain(&EXTRA);
     for name in &args.only {
-        ensure!(
-            STEPS.iter().any(|(step, _)| step == name),
-            "no step `{name}`"
-        );
+        ensure!(all().any(|(step, _)| step == name), "no step `{name}`");
     }
+    let asked = |name: &str| args.only.iter().any(|only| only == name);
     let mut skipped = Vec::new();
-    for (name, step) in STEPS {
-        if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
-            continue;
-        }
+    let extra = EXTRA.iter().filter(|(name, _)| asked(name));
+    let steps = STEPS
+        .iter()
+        .filter(|(name, _)| args.only.is_empty() || asked(name));
+    for &(name, step) in steps.chain(extra) {
         println!("== {name}");
         let started = Instant::now();
         if let Some(reason) = step(&ci).with_context(|| format!("step `{name}` failed"))? {
@@ -112,7 +119,7 @@ impl Ci {
     }
 }
 
-fn succeed(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<()> {
     let status: ExitStatus = command
         .status()
         .with_context(|| format!("cannot start {command:?}"))?;
@@ -120,7 +127,7 @@ fn succeed(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn has(program: &str, args: &[&str]) -> bool {
+pub(crate) fn has(program: &str, args: &[&str]) -> bool {
     Command::new(program)
         .args(args)
         .stdout(Stdio::null())
@@ -177,6 +184,20 @@ fn smartmodules(ci: &Ci) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
+/// The UDFs on their table of cases, as shared libraries too. Arrow is what takes its time.
+fn udfs(ci: &Ci) -> anyhow::Result<Option<String>> {
+    let udfs = ci.root.join("udfs");
+    let target = ["--locked", "--workspace", "--target-dir", "../target/udfs"];
+    succeed(ci.cargo(&["fmt", "--all", "--check"]).current_dir(&udfs))?;
+    succeed(ci.cargo(&["test"]).args(target).current_dir(&udfs))?;
+    if has("cargo", &["clippy", "--version"]) {
+        let mut clippy = ci.cargo(&["clippy", "--all-targets"]);
+        clippy.args(target).args(["--", "-D", "warnings"]);
+        succeed(clippy.current_dir(&udfs))?;
+    }
+    Ok(None)
+}
+
 fn smartmodules_lint(ci: &Ci) -> anyhow::Result<Option<String>> {
     if !has("cargo", &["clippy", "--version"]) {
         return Ok(Some("no clippy: rustup component add clippy".to_owned()));
@@ -201,7 +222,7 @@ fn build(ci: &Ci) -> anyhow::Result<Option<String>> {
 
 /// The tests of the whole workspace, against a cluster of their own where one can be had.
 fn test(ci: &Ci) -> anyhow::Result<Option<String>> {
-    let mut tests = ci.cargo(&["test", "--release", "--locked", "--workspace"]);
+    let mut tests = workspace_tests(ci);
     let dir = ci.root.join("target/cluster/ci");
     let cluster = match std::env::var_os("GRISTMILL_TEST_KAFKA") {
         Some(_) => None,
@@ -210,6 +231,7 @@ fn test(ci: &Ci) -> anyhow::Result<Option<String>> {
             &Options {
                 brokers: 3,
                 no_redis: false,
+                secure: false,
             },
         ) {
             Ok(cluster) => Some(cluster),
@@ -220,11 +242,8 @@ fn test(ci: &Ci) -> anyhow::Result<Option<String>> {
             Err(error) => return Err(error),
         },
     };
-    let exports = cluster.as_ref().map(Cluster::env).unwrap_or_default();
-    for line in exports.lines() {
-        if let Some((name, value)) = line.trim_start_matches("export ").split_once('=') {
-            tests.env(name, value);
-        }
+    if let Some(cluster) = &cluster {
+        exported(cluster, &mut tests);
     }
     if ci.strict {
         tests.env("GRISTMILL_TEST_REQUIRE", "1");
@@ -234,6 +253,66 @@ fn test(ci: &Ci) -> anyhow::Result<Option<String>> {
         Cluster::down(&dir)?;
     }
     result.map(|()| None)
+}
+
+/// What needs a build with OpenSSL and a broker that asks who is there: TLS, logins, certificates,
+/// and that no secret shows. The other test steps have the default build. After the steps that run
+/// the binary, which this one leaves with TLS.
+fn tls(ci: &Ci) -> anyhow::Result<Option<String>> {
+    if !has("pkg-config", &["--exists", "openssl"]) {
+        return Ok(Some(
+            "no OpenSSL to build with: apt-get install libssl-dev pkg-config".to_owned(),
+        ));
+    }
+    if !has("openssl", &["version"]) {
+        return Ok(Some("no openssl: apt-get install openssl".to_owned()));
+    }
+    let dir = ci.root.join("target/cluster/ci-tls");
+    let options = Options {
+        brokers: 1,
+        no_redis: true,
+        secure: true,
+    };
+    let cluster = match Cluster::up(&dir, &options) {
+        Ok(cluster) => cluster,
+        Err(error) if !ci.strict => return Ok(Some(format!("no cluster: {error:#}"))),
+        Err(error) => return Err(error),
+    };
+    let mut tests = workspace_tests(ci);
+    tests.args([
+        "--features",
+        "gristmill/kafka-tls",
+        "--lib",
+        "--test",
+        "secure",
+    ]);
+    exported(&cluster, &mut tests);
+    if ci.strict {
+        tests.env("GRISTMILL_TEST_REQUIRE", "1");
+    }
+    let result = succeed(&mut tests);
+    Cluster::down(&dir)?;
+    result.map(|()| None)
+}
+
+/// The tests of the whole workspace; one run tells everything that fails.
+fn workspace_tests(ci: &Ci) -> Command {
+    ci.cargo(&[
+        "test",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--no-fail-fast",
+    ])
+}
+
+/// Point tests at `cluster`.
+fn exported(cluster: &Cluster, tests: &mut Command) {
+    for line in cluster.env().lines() {
+        if let Some((name, value)) = line.trim_start_matches("export ").split_once('=') {
+            tests.env(name, value);
+        }
+    }
 }
 
 /// One short run of the fault harness, the same each time; longer ones are for whoever changes what
@@ -316,6 +395,16 @@ fn readme(ci: &Ci) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
+/// The web page in a real browser, served by the binary that `build` made.
+fn page(ci: &Ci) -> anyhow::Result<Option<String>> {
+    if !ci.strict
+        && let Some(missing) = crate::page::missing()
+    {
+        return Ok(Some(format!("no {missing} to look at the web page with")));
+    }
+    crate::page::check(&ci.root, None).map(|()| None)
+}
+
 /// The compose file against the compose specification, by docker where there is one, else by the
 /// library that docker compose itself loads files with.
 fn compose(ci: &Ci) -> anyhow::Result<Option<String>> {
@@ -344,5 +433,61 @@ fn compose(ci: &Ci) -> anyhow::Result<Option<String>> {
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
+    Ok(None)
+}
+
+/// The manifests against the OpenAPI schemas of Kubernetes, which the Python package brings along.
+fn kubernetes(ci: &Ci) -> anyhow::Result<Option<String>> {
+    const PACKAGE: &str = "kubernetes-validate==1.37.0";
+    if !has("python3", &["-m", "pip", "--version"]) {
+        return Ok(Some(
+            "no pip to fetch the schemas with: apt-get install python3-pip".to_owned(),
+        ));
+    }
+    let target = ci.root.join("target/kubernetes-validate");
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]);
+    succeed(pip.args(["--upgrade", PACKAGE, "--target"]).arg(&target))?;
+    let mut validate = Command::new("python3");
+    validate.args(["-m", "kubernetes_validate", "--strict", "--quiet"]);
+    let files = [
+        "account",
+        "autoscaling",
+        "namespace",
+        "network",
+        "recentchange",
+        "type-counts",
+    ];
+    let dir = ci.root.join("deploy/kubernetes");
+    validate.args(files.map(|file| dir.join(format!("{file}.yaml"))));
+    succeed(validate.env("PYTHONPATH", &target))?;
+    Ok(None)
+}
+
+/// Our SmartModules on Fluvio's own engine.
+fn fluvio(ci: &Ci) -> anyhow::Result<Option<String>> {
+    let wasm = ci.root.join("target/fluvio/wasm");
+    std::fs::create_dir_all(&wasm)?;
+    for entry in std::fs::read_dir(ci.root.join("smartmodules"))? {
+        let entry = entry?;
+        if !entry.path().join("SmartModule.toml").exists() {
+            continue;
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let mut build = ci.cargo(&["run", "--release", "--locked", "--", "smartmodule", "build"]);
+        build.arg(&name).arg("--output");
+        succeed(build.arg(wasm.join(format!("{name}.wasm"))))?;
+    }
+    let mut test = ci.cargo(&["test", "--locked", "--target-dir", "../target/fluvio"]);
+    succeed(
+        test.current_dir(ci.root.join("fluvio"))
+            .env("GRISTMILL_WASM", &wasm),
+    )?;
     Ok(None)
 }

@@ -13,8 +13,8 @@
 mod kafka;
 mod libs;
 mod ports;
-mod process;
 mod redis;
+mod secure;
 mod state;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use process::Process;
+pub(crate) use gristmill_deploy::Process;
 pub(crate) use state::{Broker, State};
 
 /// How long a broker may take to come back, on a machine that is busy with other things.
@@ -47,6 +47,9 @@ pub(crate) struct Options {
     /// Start no redis-server
     #[arg(long)]
     pub(crate) no_redis: bool,
+    /// Give each broker listeners with TLS and logins too
+    #[arg(long)]
+    pub(crate) secure: bool,
 }
 
 /// `cargo xtask cluster …`
@@ -138,7 +141,8 @@ impl Cluster {
     pub(crate) fn up(dir: &Path, options: &Options) -> Result<Self> {
         if let Some(cluster) = Self::open(dir)? {
             let same = cluster.state.brokers.len() == usize::from(options.brokers)
-                && cluster.state.redis.is_some() != options.no_redis;
+                && cluster.state.redis.is_some() != options.no_redis
+                && cluster.state.is_secure() == options.secure;
             if same && cluster.is_whole() {
                 return Ok(cluster);
             }
@@ -158,19 +162,29 @@ impl Cluster {
         let dir = dir.canonicalize()?;
         let cluster_id = kafka::cluster_id()?;
         let count = usize::from(options.brokers);
-        let ports = ports::free(2 * count + 1)?;
-        let brokers = (0..count)
-            .map(|i| Broker {
-                id: i as i32 + 1,
-                port: ports[2 * i],
-                controller_port: ports[2 * i + 1],
+        let secured = if options.secure { secure::PORTS } else { 0 };
+        let mut ports = ports::free((2 + secured) * count + 1)?.into_iter();
+        let mut port = || ports.next().context("no free port");
+        let mut brokers = Vec::new();
+        for id in 1..=count {
+            brokers.push(Broker {
+                id: id as i32,
+                port: port()?,
+                controller_port: port()?,
+                secure: match options.secure {
+                    true => Some(secure::Ports::take(&mut port)?),
+                    false => None,
+                },
                 process: None,
-            })
-            .collect();
-        let redis = (!options.no_redis).then(|| state::Redis {
-            port: ports[2 * count],
-            process: None,
-        });
+            });
+        }
+        let redis = match options.no_redis {
+            true => None,
+            false => Some(state::Redis {
+                port: port()?,
+                process: None,
+            }),
+        };
         let mut cluster = Self {
             dir,
             state: State {
@@ -251,6 +265,7 @@ impl Cluster {
         if let Some(url) = self.redis_url() {
             env += &format!("\nexport GRISTMILL_TEST_REDIS={url}");
         }
+        env += &secure::env(&self.dir, &self.state.brokers);
         env
     }
 
@@ -302,7 +317,7 @@ impl Cluster {
     /// Stop broker `id` in its tracks (SIGSTOP), or let it go on (SIGCONT).
     pub(crate) fn pause(&mut self, id: i32, paused: bool) -> Result<()> {
         match &self.broker(id)?.process {
-            Some(process) => process.pause(paused),
+            Some(process) => Ok(process.pause(paused)?),
             None => bail!("broker {id} does not run"),
         }
     }
@@ -344,7 +359,7 @@ impl Cluster {
     /// Stop Redis in its tracks (SIGSTOP), or let it go on (SIGCONT).
     pub(crate) fn pause_redis(&mut self, paused: bool) -> Result<()> {
         match self.state.redis.as_ref().and_then(|r| r.process.as_ref()) {
-            Some(process) => process.pause(paused),
+            Some(process) => Ok(process.pause(paused)?),
             None => bail!("Redis does not run"),
         }
     }
@@ -381,6 +396,9 @@ impl Cluster {
     }
 
     fn boot(&mut self, cluster_id: &str) -> Result<()> {
+        if self.state.is_secure() {
+            secure::prepare(&self.dir)?;
+        }
         kafka::write_config(&self.dir, &self.state.brokers)?;
         kafka::format(&self.dir, &self.state, cluster_id)?;
         for id in self.broker_ids() {

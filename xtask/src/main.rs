@@ -7,6 +7,7 @@ mod chaos;
 mod ci;
 mod cluster;
 mod fuzz;
+mod page;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +29,8 @@ enum Verb {
     /// A real Kafka cluster and a Redis on loopback, for development and tests
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// The web page in a headless browser: accessibility, first paint, console, counts
+    Page(page::PageArgs),
     /// Look for inputs that break the parsers, or replay one that did
     Fuzz(fuzz::FuzzArgs),
 }
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Ci(args) => ci::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Cluster(verb) => cluster::run(verb),
+        Verb::Page(args) => page::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
     }
 }

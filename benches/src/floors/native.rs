@@ -12,7 +12,10 @@ use super::{Outcome, Topic, drain, kind_of};
 use crate::process::{now_ns, peak_bytes};
 
 /// The very script of the Redis sink.
-const SCRIPT: &str = include_str!("../../../connectors/redis-sink/src/apply.lua");
+const SCRIPT: &str = concat!(
+    include_str!("../../../connectors/redis-sink/src/checks.lua"),
+    include_str!("../../../connectors/redis-sink/src/apply.lua")
+);
 /// Records counted by one round trip, as in Gristmill's reader.
 const BATCH: u64 = 2048;
 

@@ -13,7 +13,7 @@ const APPENDONLY: &str = "appendonlydir";
 pub(super) struct Snapshot(PathBuf);
 
 impl Snapshot {
-    /// Copy what a running Redis has on disk; as after a crash, its last command may be cut.
+    /// Copy what a running Redis has on disk, up to the end of a transaction.
     pub(super) fn take(redis: &Path, number: usize) -> Result<Self> {
         let to = redis.join(format!("snapshot-{number}"));
         // A rewrite may replace files meanwhile; then once more.
@@ -22,6 +22,7 @@ impl Snapshot {
             result = copy(&redis.join(APPENDONLY), &to);
         }
         result.context("cannot copy Redis's append-only files")?;
+        cut(&to, 0)?;
         Ok(Self(to))
     }
 
@@ -54,10 +55,15 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Cut `bytes` off the newest append-only file of a stopped Redis. Returns how many there were.
+/// Cut `bytes` off the newest append-only file of a stopped Redis, and what that leaves of a
+/// transaction. Returns how many there were.
 pub(super) fn truncate(redis: &Path, bytes: u64) -> Result<u64> {
+    cut(&redis.join(APPENDONLY), bytes)
+}
+
+fn cut(directory: &Path, bytes: u64) -> Result<u64> {
     let mut newest: Option<PathBuf> = None;
-    for file in std::fs::read_dir(redis.join(APPENDONLY))? {
+    for file in std::fs::read_dir(directory)? {
         let path = file?.path();
         if path.to_string_lossy().ends_with(".incr.aof") && newest.as_ref() < Some(&path) {
             newest = Some(path);
@@ -66,11 +72,23 @@ pub(super) fn truncate(redis: &Path, bytes: u64) -> Result<u64> {
     let Some(path) = newest else {
         return Ok(0);
     };
-    let length = std::fs::metadata(&path)?.len();
-    let cut = bytes.min(length);
+    let text = std::fs::read(&path)?;
+    let kept = text.len().saturating_sub(bytes as usize);
+    let kept = last_transaction_end(&text[..kept]);
     File::options()
         .write(true)
         .open(&path)?
-        .set_len(length - cut)?;
-    Ok(cut)
+        .set_len(kept as u64)?;
+    Ok((text.len() - kept) as u64)
+}
+
+/// Where the last whole transaction of an append-only file ends, as `redis-check-aof --fix` would
+/// leave it. A file that is torn within one is loaded without it by Redis 7.0.15, which leaves its
+/// beginning in the file and applies that part, a position without its counts, at the restart after.
+fn last_transaction_end(text: &[u8]) -> usize {
+    const END: &[u8] = b"\r\n$4\r\nEXEC\r\n";
+    let mut windows = text.windows(END.len());
+    windows
+        .rposition(|window| window == END)
+        .map_or(0, |at| at + END.len())
 }

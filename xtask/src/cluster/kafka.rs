@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Broker, Process, State};
+use super::{Broker, Process, State, secure};
 
 /// Quiet, on the process's output, which goes to the broker's log file.
 const LOG4J: &str = "\
@@ -42,13 +42,13 @@ pub(crate) fn write_config(dir: &Path, brokers: &[Broker]) -> Result<()> {
         std::fs::create_dir_all(&home)?;
         std::fs::write(
             home.join("server.properties"),
-            config(&home, broker, brokers),
+            config(dir, &home, broker, brokers)?,
         )?;
     }
     Ok(())
 }
 
-fn config(home: &Path, broker: &Broker, brokers: &[Broker]) -> String {
+fn config(dir: &Path, home: &Path, broker: &Broker, brokers: &[Broker]) -> Result<String> {
     let voters: Vec<String> = brokers
         .iter()
         .map(|b| format!("{}@127.0.0.1:{}", b.id, b.controller_port))
@@ -62,16 +62,21 @@ fn config(home: &Path, broker: &Broker, brokers: &[Broker]) -> String {
     set("process.roles", &"broker,controller");
     set("node.id", &broker.id);
     set("controller.quorum.voters", &voters.join(","));
-    let listeners = format!(
+    let mut listeners = format!(
         "PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}",
         broker.port, broker.controller_port
     );
+    let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT".to_owned();
+    if let Some(ports) = &broker.secure {
+        listeners += &ports.listeners();
+        protocols += secure::PROTOCOLS;
+        for (key, value) in secure::settings(dir)? {
+            set(&key, &value);
+        }
+    }
     set("listeners", &listeners);
     set("controller.listener.names", &"CONTROLLER");
-    set(
-        "listener.security.protocol.map",
-        &"PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
-    );
+    set("listener.security.protocol.map", &protocols);
     set("log.dirs", &home.join("data").display());
     set("auto.create.topics.enable", &false);
     set("default.replication.factor", &replicas);
@@ -115,7 +120,7 @@ fn config(home: &Path, broker: &Broker, brokers: &[Broker]) -> String {
     set("log.cleaner.dedupe.buffer.size", &(4 << 20));
     set("log.segment.delete.delay.ms", &1000);
     set("log.retention.hours", &-1);
-    text
+    Ok(text)
 }
 
 /// Format each broker's storage, all at once.
@@ -126,6 +131,7 @@ pub(crate) fn format(dir: &Path, state: &State, cluster_id: &str) -> Result<()> 
         let child = java(dir, &state.libs, "-Xmx128m")
             .args(["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"])
             .arg(home.join("server.properties"))
+            .args(secure::users(dir, state)?)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -152,7 +158,7 @@ pub(crate) fn spawn(dir: &Path, libs: &Path, id: i32) -> Result<Process> {
     command
         .arg("kafka.Kafka")
         .arg(home.join("server.properties"));
-    Process::spawn(&mut command, &home.join("broker.log"))
+    Ok(Process::spawn(&mut command, &home.join("broker.log"))?)
 }
 
 pub(crate) fn java(dir: &Path, libs: &Path, heap: &str) -> Command {

@@ -29,7 +29,7 @@ pub(crate) fn spawn(dir: &Path, port: u16) -> Result<Process> {
         .args(["--appendonly", "yes", "--save", ""])
         .arg("--dir")
         .arg(dir);
-    Process::spawn(&mut command, &dir.join("redis.log"))
+    Ok(Process::spawn(&mut command, &dir.join("redis.log"))?)
 }
 
 /// Wait until it answers, its append-only file loaded; false if it ends instead.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Process;
+use super::{Process, secure};
 
 const FILE: &str = "cluster.json";
 
@@ -29,6 +29,9 @@ pub(crate) struct Broker {
     pub(crate) port: u16,
     /// Where the other controllers connect.
     pub(crate) controller_port: u16,
+    /// Where clients with TLS or a login connect, if there are such listeners.
+    #[serde(default)]
+    pub(crate) secure: Option<secure::Ports>,
     /// Its JVM; `None` while it is stopped on purpose.
     pub(crate) process: Option<Process>,
 }
@@ -43,6 +46,11 @@ pub(crate) struct Redis {
 }
 
 impl State {
+    /// Whether the brokers have listeners with TLS and logins.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.brokers.iter().any(|broker| broker.secure.is_some())
+    }
+
     /// Read `dir`'s state file; `None` where there is none.
     pub(crate) fn load(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(FILE);
