@@ -77,9 +77,19 @@ pub enum LocalError {
 impl LocalError {
     /// For `map_err`: a database error in `dir`.
     pub(crate) fn storage<E: Into<redb::Error>>(dir: &Path) -> impl Fn(E) -> Self + '_ {
-        move |error| Self::Storage {
-            dir: dir.to_owned(),
-            error: Box::new(error.into()),
+        move |error| {
+            let dir = dir.to_owned();
+            match error.into() {
+                redb::Error::Corrupted(what) => Self::Corrupt { dir, what },
+                redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    let what = error.to_string();
+                    Self::Corrupt { dir, what }
+                }
+                error => Self::Storage {
+                    dir,
+                    error: Box::new(error),
+                },
+            }
         }
     }
 }

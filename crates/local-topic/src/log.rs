@@ -91,17 +91,16 @@ impl LocalLog {
         }
         std::fs::create_dir_all(&dir).map_err(fail)?;
         let lock = DirLock::take(&dir)?;
-        let open = |file: &str, cache_bytes| -> Result<Database, redb::Error> {
-            let mut builder = Database::builder();
-            builder.set_cache_size(cache_bytes);
-            Ok(builder.create(dir.join(file))?)
-        };
         let storage = LocalError::storage::<redb::Error>(&dir);
-        let topics = open("topics.redb", TOPICS_CACHE_BYTES).map_err(&storage)?;
-        let counts = open("counts.redb", COUNTS_CACHE_BYTES).map_err(&storage)?;
-        create_tables(&topics).map_err(&storage)?;
-        crate::counts::create_tables(&counts).map_err(&storage)?;
-        crate::windows::create_tables(&counts).map_err(&storage)?;
+        let topics = database(
+            &dir.join("topics.redb"),
+            TOPICS_CACHE_BYTES,
+            &[create_tables],
+        );
+        let topics = topics.map_err(&storage)?;
+        let tables = [crate::counts::create_tables, crate::windows::create_tables];
+        let counts = database(&dir.join("counts.redb"), COUNTS_CACHE_BYTES, &tables);
+        let counts = counts.map_err(&storage)?;
         // The files themselves are synced by their commits; their names are the directory's.
         std::fs::File::open(&dir)
             .and_then(|dir| dir.sync_all())
@@ -389,6 +388,34 @@ pub(crate) fn end(txn: &ReadTransaction, id: u32, partition: u32) -> Result<i64,
 }
 
 /// Readers may come before the first write.
+/// The database in `path`, made with its tables if it is not there.
+///
+/// It gets its name when it is whole: `redb` takes some milliseconds to make a file, and refuses
+/// for ever what a kill within them leaves. Whoever calls this has the directory's lock.
+fn database(
+    path: &Path,
+    cache_bytes: usize,
+    tables: &[fn(&Database) -> Result<(), redb::Error>],
+) -> Result<Database, redb::Error> {
+    let fresh = (!path.exists()).then(|| path.with_extension("new"));
+    if let Some(fresh) = &fresh
+        && let Err(error) = std::fs::remove_file(fresh)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error.into());
+    }
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    let db = builder.create(fresh.as_deref().unwrap_or(path))?;
+    for create in tables {
+        create(&db)?;
+    }
+    if let Some(fresh) = &fresh {
+        std::fs::rename(fresh, path)?;
+    }
+    Ok(db)
+}
+
 fn create_tables(db: &Database) -> Result<(), redb::Error> {
     let txn = db.begin_read()?;
     if txn.open_table(POSITIONS).is_ok() {

@@ -174,6 +174,60 @@ async fn check_in_use(dir: &Path, pid: u32) {
     assert!(text.contains(&format!("process {pid}:")), "{text}");
 }
 
+/// Run this binary as the [`child`] on `dir`.
+fn spawn(dir: &Path) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child"])
+        .env(DIR, dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_kill_while_the_directory_is_made_leaves_one_that_opens() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut half_made = 0;
+    for kill in 0..KILLS * 2 {
+        let dir = temp.path().join(kill.to_string());
+        let mut child = spawn(&dir);
+        // From the moment at which the directory is there: how long a start takes is the machine's.
+        while !dir.join("gristmill.lock").exists() {
+            std::hint::spin_loop();
+        }
+        let there = Instant::now();
+        while there.elapsed() < Duration::from_micros(kill * 200) {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        half_made += u32::from(!dir.join("counts.redb").exists());
+        let log = LocalLog::open(&dir).unwrap();
+        log.ensure_topic("edits", 3).unwrap();
+        drop(log);
+        let mut names: Vec<_> = std::fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["counts.redb", "gristmill.lock", "topics.redb"]);
+    }
+    assert!(half_made > 0, "no kill came while a database was made");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_told_apart_from_a_full_disk() {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::write(temp.path().join("counts.redb"), "no database at all").unwrap();
+    let error = LocalLog::open(temp.path()).unwrap_err();
+    assert!(matches!(error, LocalError::Corrupt { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("restore the directory or delete it"),
+        "{text}"
+    );
+}
+
 #[tokio::test]
 async fn a_killed_process_leaves_effect_and_position_equal() {
     let temp = tempfile::tempdir().unwrap();
@@ -184,12 +238,7 @@ async fn a_killed_process_leaves_effect_and_position_equal() {
     drop(log);
     let mut reached = 0;
     for kill in 0..KILLS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child"])
-            .env(DIR, &dir)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = spawn(&dir);
         if kill == 0 {
             check_in_use(&dir, child.id()).await;
         }
