@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gristmill_flow::{LegStats, Status};
+use gristmill_flow::{LegStats, Snapshot, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -281,23 +281,43 @@ impl<H: Host> Supervisor<H> {
     }
 
     fn reported(&mut self, id: u64, report: Report) {
-        if let Report::Stages(stages) = &report {
-            let works = |group: &Group| group.worker.as_ref().is_some_and(|child| child.id == id);
-            if self.groups.values().any(works) {
-                for (name, snapshot) in stages {
-                    if let Some(stats) = self.stats.get(name) {
-                        stats.become_as(snapshot);
+        match report {
+            Report::Stages(stages) => self.told(id, &stages),
+            Report::Tapped(tapped) => {
+                for (name, records) in tapped {
+                    if let Some(stats) = self.stats.get(&name) {
+                        stats.tap.arrived(records);
                     }
                 }
             }
-            return;
+            report => {
+                let Some((_, group)) = self.group_of(id) else {
+                    return;
+                };
+                let mut children = group.worker.iter_mut().chain(&mut group.candidate);
+                if let Some(child) = children.find(|child| child.id == id) {
+                    child.reported(report);
+                }
+            }
         }
-        let Some((_, group)) = self.group_of(id) else {
+    }
+
+    /// Where the stages of a process are; of one that only waits nobody is told.
+    fn told(&mut self, id: u64, stages: &BTreeMap<String, Snapshot>) {
+        let mut workers = { self.groups.values_mut() }.filter_map(|group| group.worker.as_mut());
+        let Some(worker) = workers.find(|child| child.id == id) else {
             return;
         };
-        let mut children = group.worker.iter_mut().chain(&mut group.candidate);
-        if let Some(child) = children.find(|child| child.id == id) {
-            child.reported(report);
+        let mut wanted = BTreeMap::new();
+        for (name, snapshot) in stages {
+            if let Some(stats) = self.stats.get(name) {
+                stats.become_as(snapshot);
+                wanted.insert(name.clone(), stats.tap.wanted());
+            }
+        }
+        wanted.retain(|_, records| *records > 0);
+        if !wanted.is_empty() {
+            worker.look(wanted);
         }
     }
 

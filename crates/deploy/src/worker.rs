@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
-use gristmill_flow::Snapshot;
+use gristmill_flow::{Snapshot, Tapped};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -21,6 +21,8 @@ pub enum Order {
     Go,
     /// Go over to the revision in this directory, or say why not.
     Take(PathBuf),
+    /// Tell of so many records of each of these stages as they pass.
+    Look(BTreeMap<String, usize>),
     /// End, sinks once they have caught up or after this long.
     Stop {
         /// Milliseconds.
@@ -36,6 +38,8 @@ pub enum Report {
     Ready,
     /// Where its stages are.
     Stages(BTreeMap<String, Snapshot>),
+    /// Records that passed its stages, which [`Order::Look`] asked for.
+    Tapped(BTreeMap<String, Vec<Tapped>>),
     /// What became of [`Order::Take`]: the changes, one a line, or why everything runs on as it
     /// was.
     Took(Result<Vec<String>, String>),

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gristmill_deploy::{
-    DeployError, Deployment, Host, Process, Reply, Request, Restarts, Revision, Spawn, StageEntry,
-    StageStatus, StageView, Supervisor,
+    DeployError, Deployment, Host, Process, Reply, Report, Request, Restarts, Revision, Spawn,
+    StageEntry, StageStatus, StageView, Supervisor,
 };
+use gristmill_flow::{LegStats, Tapped};
 
 /// A stage that does what it is told.
 const GOOD: &str = r#"
@@ -24,7 +26,9 @@ while read order; do
 done
 "#;
 
-struct Scripts;
+/// Tells a test of the stages as whoever serves them sees them.
+#[derive(Clone, Default)]
+struct Scripts(Arc<Mutex<Vec<StageView>>>);
 
 impl Host for Scripts {
     fn command(&self, spawn: &Spawn<'_>) -> Command {
@@ -39,8 +43,9 @@ impl Host for Scripts {
         &mut self,
         _: &Revision,
         _: &Path,
-        _: &[StageView],
+        views: &[StageView],
     ) -> Result<Option<String>, String> {
+        *self.0.lock().unwrap() = views.to_vec();
         Ok(None)
     }
 }
@@ -81,6 +86,7 @@ fn staged(deployment: &Deployment, script: &str, stages: &[&str]) -> PathBuf {
 /// A supervisor in a thread, which is the main thread of its runtime.
 struct Running {
     deployment: Deployment,
+    host: Scripts,
     _state: tempfile::TempDir,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -90,12 +96,13 @@ fn start(script: &str, stages: &[&str]) -> Result<Running, DeployError> {
     let deployment = Deployment::at(&state.path().join("p"));
     let dir = staged(&deployment, script, stages);
     let (sender, receiver) = std::sync::mpsc::channel();
-    let inner = deployment.clone();
+    let (inner, host) = (deployment.clone(), Scripts::default());
+    let theirs = host.clone();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
         runtime.block_on(async {
-            let made = Supervisor::new(inner, Scripts, QUICK);
+            let made = Supervisor::new(inner, theirs, QUICK);
             let mut supervisor = match made {
                 Ok(supervisor) => supervisor,
                 Err(error) => return sender.send(Err(error)).unwrap(),
@@ -110,6 +117,7 @@ fn start(script: &str, stages: &[&str]) -> Result<Running, DeployError> {
     });
     let running = Running {
         deployment,
+        host,
         _state: state,
         thread: Some(thread),
     };
@@ -164,7 +172,18 @@ impl Drop for Running {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking());
         }
-        assert!(!self.deployment.is_locked());
+        until_free(&self.deployment);
+    }
+}
+
+/// Wait until nobody has its lock. That may outlast the supervisor: a process that another test
+/// just starts has all our descriptors until it runs its program.
+#[track_caller]
+fn until_free(deployment: &Deployment) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while deployment.is_locked() && !std::thread::panicking() {
+        assert!(Instant::now() < deadline, "{} is locked", deployment.name);
+        pause();
     }
 }
 
@@ -208,6 +227,48 @@ fn a_killed_stage_comes_back_and_the_others_run_on() {
     let after = running.stages();
     assert_ne!(after[0].pid, before[0].pid);
     assert_eq!(after[1], before[1]);
+}
+
+#[test]
+fn records_that_pass_a_process_are_seen_while_somebody_looks() {
+    let record = Tapped {
+        partition: 2,
+        offset: 41,
+        timestamp_ms: -1,
+        key: None,
+        value: "edit".to_owned(),
+        value_bytes: 4,
+    };
+    let stages = BTreeMap::from([("a".to_owned(), LegStats::default().snapshot())]);
+    let tapped = BTreeMap::from([("a".to_owned(), vec![record.clone()])]);
+    let json = |report: Report| serde_json::to_string(&report).unwrap();
+    let (stages, tapped) = (json(Report::Stages(stages)), json(Report::Tapped(tapped)));
+    // Reports until it is told to look, and once for each time that it is.
+    let script = format!(
+        r#"
+echo '"ready"'
+read go
+while :; do echo '{stages}'; sleep 0.05; done &
+while read order; do
+  case "$order" in
+    *'"look":{{"a":3}}'*) echo '{tapped}' ;;
+    *stop*) kill $!; exit 0 ;;
+  esac
+done
+"#
+    );
+    let running = start(&script, &["a"]).unwrap();
+    let tap = |records| running.host.0.lock().unwrap()[0].stats.tap.look(records);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let seen = tap(3);
+        if let Some(first) = seen.first() {
+            assert_eq!(*first, record);
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing is seen");
+        pause();
+    }
 }
 
 #[test]
@@ -307,7 +368,7 @@ fn a_second_supervisor_is_refused_and_the_place_is_free_after_a_stop() {
     let running = start(GOOD, &["a"]).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let entered = runtime.enter();
-    let second = Supervisor::new(running.deployment.clone(), Scripts, QUICK);
+    let second = Supervisor::new(running.deployment.clone(), Scripts::default(), QUICK);
     let error = second.err().unwrap().to_string();
     let pid = std::process::id();
     assert_eq!(error, format!("p runs already (supervisor process {pid})"));
@@ -316,11 +377,7 @@ fn a_second_supervisor_is_refused_and_the_place_is_free_after_a_stop() {
         .deployment
         .ask(&Request::Stop { drain_ms: 0 })
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while running.deployment.is_locked() {
-        assert!(Instant::now() < deadline);
-        pause();
-    }
+    until_free(&running.deployment);
     assert_eq!(running.deployment.deployed().unwrap(), None);
     assert!(!running.deployment.socket().exists());
     let _lock = running.deployment.lock().unwrap();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gristmill_record::Batch;
+use serde::{Deserialize, Serialize};
 
 /// Kinds of reasons that are told apart in one leg: more would be a label for each record.
 const KINDS_MAX: usize = 32;
@@ -28,7 +29,7 @@ struct Told {
 }
 
 /// A record that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// Milliseconds since the epoch when its reject was durable; 0 without a clock.
     pub at_ms: i64,
@@ -77,12 +78,14 @@ impl Refusals {
         self.lock().kinds.clone()
     }
 
-    /// Become what another one was: step, kind of reason, records.
-    pub(crate) fn set(&self, all: &[(String, String, u64)]) {
+    /// Become what another one was: step, kind of reason, records; and the newest, newest first.
+    pub(crate) fn set(&self, all: &[(String, String, u64)], recent: &[Refused]) {
         let all = all.iter().cloned();
-        self.lock().kinds = all
+        let mut told = self.lock();
+        told.kinds = all
             .map(|(step, kind, records)| ((step, kind), records))
             .collect();
+        told.recent = recent.iter().rev().cloned().collect();
     }
 
     /// The newest refused records, newest first.

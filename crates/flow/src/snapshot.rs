@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Histogram, LegStats, Status};
+use crate::{Histogram, LegStats, Refused, Status};
 
 /// What [`LegStats`] held at one moment. Both ends are the same binary, so that lists in it go by
 /// order.
@@ -19,6 +19,8 @@ pub struct Snapshot {
     histograms: Vec<(Vec<u64>, u64)>,
     /// Step, kind of reason, records.
     refusals: Vec<(String, String, u64)>,
+    /// The newest refused records, newest first.
+    recent: Vec<Refused>,
     lag: BTreeMap<i32, i64>,
 }
 
@@ -30,6 +32,9 @@ impl Snapshot {
         }
         for (_, kind, _) in &mut self.refusals {
             *kind = redact(kind);
+        }
+        for refused in &mut self.recent {
+            refused.reason = redact(&refused.reason);
         }
         self
     }
@@ -79,6 +84,7 @@ impl LegStats {
             refusals: refusals
                 .map(|((step, kind), records)| (step, kind, records))
                 .collect(),
+            recent: self.refusals.recent(),
             lag: self.lag(),
         }
     }
@@ -94,7 +100,7 @@ impl LegStats {
         for (histogram, (buckets, sum)) in self.histograms().into_iter().zip(&snapshot.histograms) {
             histogram.set(buckets, *sum);
         }
-        self.refusals.set(&snapshot.refusals);
+        self.refusals.set(&snapshot.refusals, &snapshot.recent);
         self.set_lags(snapshot.lag.clone());
         self.set_status(snapshot.status.clone());
     }
@@ -102,6 +108,8 @@ impl LegStats {
 
 #[cfg(test)]
 mod tests {
+    use gristmill_record::{Batch, Lane, Position, Reject};
+
     use super::*;
 
     #[test]
@@ -117,12 +125,25 @@ mod tests {
             histogram.add_all([at, 1_000 * at, u64::MAX / 8]);
         }
         from.refusals.add("step", "no field `type`");
+        let mut batch = Batch::empty(Lane::new("t", 2), None, Position::Offset(0));
+        for offset in 0..2 {
+            batch.rejects.push(Reject {
+                offset,
+                timestamp_ms: 0,
+                key: None,
+                value: Vec::new(),
+                stage: "step".to_owned(),
+                reason: "too long".to_owned(),
+            });
+        }
+        from.refusals.written(&batch, 5);
         from.set_lag(2, 40);
         from.set_status(Status::Waiting("for a broker".to_owned()));
         to.set_lag(7, 1);
         let text = serde_json::to_string(&from.snapshot()).unwrap();
         to.become_as(&serde_json::from_str(&text).unwrap());
         assert_eq!(to.snapshot(), from.snapshot());
+        assert_eq!(to.refusals.recent().len(), 2);
         assert_eq!(to.status(), Status::Waiting("for a broker".to_owned()));
         assert_eq!(to.latency_ms.read(), from.latency_ms.read());
     }

@@ -3,11 +3,16 @@
 //! Nobody looking costs the leg one relaxed load a batch. Whoever looks asks for a few records at a
 //! time; the leg copies at most that many, each cut to a bound, and goes on. It never waits: not
 //! for room, not for a lock.
+//!
+//! Who looks may be in another process, which has a tap of its own: what is [`wanted`](Tap::wanted)
+//! there is [asked](Tap::ask) for here, and what is [left](Tap::take) here [comes](Tap::arrived)
+//! there.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use gristmill_record::{Batch, RecordRef};
+use serde::{Deserialize, Serialize};
 
 /// Records that can be asked for at once.
 const ASKED_MAX: usize = 16;
@@ -22,8 +27,8 @@ pub struct Tap {
     left: Mutex<Vec<Tapped>>,
 }
 
-/// A copy of a record that passed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A copy of a record that passed, for people to read: what is no UTF-8 in it is U+FFFD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tapped {
     /// The partition it came from; of a stream always 0.
     pub partition: i32,
@@ -32,9 +37,9 @@ pub struct Tapped {
     /// Milliseconds since the epoch; -1 where there is none.
     pub timestamp_ms: i64,
     /// The beginning of its key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<String>,
     /// The beginning of its value.
-    pub value: Vec<u8>,
+    pub value: String,
     /// Bytes of the whole value.
     pub value_bytes: usize,
 }
@@ -42,9 +47,35 @@ pub struct Tapped {
 impl Tap {
     /// Take what was left since the last call, and ask for `records` more.
     pub fn look(&self, records: usize) -> Vec<Tapped> {
-        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
-        self.wanted.store(records.min(ASKED_MAX), Relaxed);
+        let left = self.take();
+        self.ask(records);
         left
+    }
+
+    /// Take what was left since the last call.
+    pub fn take(&self) -> Vec<Tapped> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Have the next batches leave `records`.
+    pub fn ask(&self, records: usize) {
+        self.wanted.store(records.min(ASKED_MAX), Relaxed);
+    }
+
+    /// How many were asked for and have not passed.
+    pub fn wanted(&self) -> usize {
+        self.wanted.load(Relaxed)
+    }
+
+    /// `tapped` passed elsewhere.
+    pub fn arrived(&self, tapped: Vec<Tapped>) {
+        if self.wanted() == 0 {
+            return;
+        }
+        leave(
+            &mut self.left.lock().unwrap_or_else(PoisonError::into_inner),
+            tapped,
+        );
     }
 
     /// Nobody looks any more.
@@ -54,7 +85,7 @@ impl Tap {
 
     /// `batch` passed.
     pub(crate) fn passed(&self, batch: &Batch) {
-        let wanted = self.wanted.load(Relaxed);
+        let wanted = self.wanted();
         if wanted == 0 || batch.records.is_empty() {
             return;
         }
@@ -64,17 +95,26 @@ impl Tap {
         };
         let from = batch.records.len().saturating_sub(wanted);
         let newest = (from..batch.records.len()).filter_map(|index| batch.records.get(index));
-        left.extend(newest.map(|record| Tapped::of(batch.lane.partition, record)));
-        let excess = left.len().saturating_sub(ASKED_MAX);
-        left.drain(..excess);
+        let newest = newest.map(|record| Tapped::of(batch.lane.partition, record));
+        leave(&mut left, newest);
         let taken = batch.records.len() - from;
         self.wanted.store(wanted - taken, Relaxed);
     }
 }
 
+/// Keep no more of them than can be asked for at once.
+fn leave(left: &mut Vec<Tapped>, tapped: impl IntoIterator<Item = Tapped>) {
+    left.extend(tapped);
+    let excess = left.len().saturating_sub(ASKED_MAX);
+    left.drain(..excess);
+}
+
 impl Tapped {
     fn of(partition: i32, record: RecordRef<'_>) -> Self {
-        let cut = |bytes: &[u8]| bytes[..bytes.len().min(SHOWN_BYTES_MAX)].to_vec();
+        let cut = |bytes: &[u8]| {
+            let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+            String::from_utf8_lossy(shown).into_owned()
+        };
         Self {
             partition,
             offset: record.offset,
@@ -136,6 +176,24 @@ mod tests {
         tap.wanted.store(ASKED_MAX, Relaxed);
         tap.passed(&batch(1, 1_000, b"v"));
         assert_eq!(tap.look(0).len(), ASKED_MAX);
+    }
+
+    #[test]
+    fn another_process_is_looked_into_through_two_taps() {
+        let (here, there) = (Tap::default(), Tap::default());
+        assert!(here.look(2).is_empty());
+        there.ask(here.wanted());
+        there.passed(&batch(0, 10, b"v"));
+        here.arrived(there.take());
+        assert_eq!(offsets(&here, 2), [8, 9]);
+        // Nobody looks any more: what was under way is not kept for whoever looks next.
+        here.close();
+        there.ask(2);
+        there.passed(&batch(10, 10, b"v"));
+        here.arrived(there.take());
+        assert!(offsets(&here, 2).is_empty());
+        here.arrived(vec![Tapped::of(0, RecordRef::new(0, 0, None, b"v")); 100]);
+        assert_eq!(here.take().len(), ASKED_MAX);
     }
 
     #[test]

@@ -81,6 +81,13 @@ async fn work(worker: &mut Worker, args: &StageArgs) -> anyhow::Result<()> {
                 Some(Order::Stop { drain_ms }) => {
                     break pipeline.stop(Duration::from_millis(drain_ms)).await;
                 }
+                Some(Order::Look(wanted)) => {
+                    for leg in legs.all() {
+                        if let Some(records) = wanted.get(&leg.name) {
+                            leg.stats.tap.ask(*records);
+                        }
+                    }
+                }
                 Some(Order::Go) => {}
                 // The supervisor is gone.
                 None => return Ok(()),
@@ -96,10 +103,18 @@ async fn work(worker: &mut Worker, args: &StageArgs) -> anyhow::Result<()> {
 }
 
 fn report(legs: &Legs) {
-    let all = legs.all().into_iter();
-    let stages: BTreeMap<_, _> = all
-        .map(|leg| (leg.name, leg.stats.snapshot().redacted(logging::redacted)))
-        .collect();
+    let (mut stages, mut tapped) = (BTreeMap::new(), BTreeMap::new());
+    for leg in legs.all() {
+        // At every report, so that nothing old is left for whoever looks next.
+        let records = leg.stats.tap.take();
+        if !records.is_empty() {
+            tapped.insert(leg.name.clone(), records);
+        }
+        stages.insert(leg.name, leg.stats.snapshot().redacted(logging::redacted));
+    }
+    if !tapped.is_empty() {
+        Report::Tapped(tapped).send();
+    }
     Report::Stages(stages).send();
 }
 

@@ -1,5 +1,6 @@
 //! A stage's process, as its supervisor has it.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -96,6 +97,11 @@ impl Child {
         self.order(&Order::Stop { drain_ms });
     }
 
+    /// Have it tell of passing records: how many of each stage.
+    pub(super) fn look(&mut self, wanted: BTreeMap<String, usize>) {
+        self.order(&Order::Look(wanted));
+    }
+
     fn order(&mut self, order: &Order) {
         if let Ok(mut text) = serde_json::to_vec(order) {
             text.push(b'\n');
@@ -115,7 +121,7 @@ impl Child {
             Report::Ready => self.is_ready = true,
             Report::Took(result) => self.took = Some(result),
             Report::Ended { error, is_final } => self.ended = Some((error, is_final)),
-            Report::Stages(_) => {}
+            Report::Stages(_) | Report::Tapped(_) => {}
         }
     }
 

@@ -254,7 +254,7 @@ impl Shared {
     }
 
     fn collect(&self) -> Vec<TapRecord> {
-        let text = |bytes: &[u8]| (self.watched.redact)(&String::from_utf8_lossy(bytes));
+        let text = self.watched.redact;
         let mut records = Vec::new();
         for leg in self.watched.legs.all() {
             for tapped in leg.stats.tap.look(TAP_RECORDS) {
