@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_record::{Batch, Lane, Positions, Reject};
+use gristmill_record::{Batch, Lane, Reject};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,31 @@ enum Delivered {
     Written,
     Resumed,
     Stopped,
+}
+
+/// What keeps lanes from being resumed.
+enum Hindrance {
+    Passing { after: Duration, reason: String },
+    Lasting(LegError),
+}
+
+impl From<SourceError> for Hindrance {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Retry { after, reason } => Self::Passing { after, reason },
+            SourceError::Fatal(reason) => Self::Lasting(LegError::Source(reason)),
+        }
+    }
+}
+
+impl From<SinkError> for Hindrance {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Retry { after, reason } => Self::Passing { after, reason },
+            SinkError::Fenced(reason) => Self::Lasting(LegError::Fenced(reason)),
+            error => Self::Lasting(LegError::Sink(error.to_string())),
+        }
+    }
 }
 
 impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
@@ -134,56 +159,30 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
 
     /// Ask the sink where `lanes` are and send the source there. False if stopped meanwhile.
     async fn resume(&mut self, lanes: &[Lane], stop: &CancellationToken) -> Result<bool, LegError> {
-        let topic_id = loop {
-            match self.source.topic_id().await {
-                Ok(topic_id) => break topic_id,
-                Err(SourceError::Retry { after, reason }) => {
-                    if !self.wait(after, &reason, stop).await {
-                        return Ok(false);
-                    }
-                }
-                Err(SourceError::Fatal(reason)) => return Err(LegError::Source(reason)),
-            }
-        };
-        let positions = loop {
-            match self.positions(lanes, topic_id.as_deref()).await {
-                Ok(positions) => break positions,
-                Err(SinkError::Retry { after, reason }) => {
-                    if !self.wait(after, &reason, stop).await {
-                        return Ok(false);
-                    }
-                }
-                Err(SinkError::Fenced(reason)) => return Err(LegError::Fenced(reason)),
-                Err(error) => return Err(LegError::Sink(error.to_string())),
-            }
-        };
-        for lane in lanes {
-            let from = positions.get(lane).map(ToString::to_string);
-            tracing::debug!(connector = self.name, %lane, from, "resume");
-        }
         loop {
-            match self.source.resume(lanes, &positions).await {
+            match self.try_resume(lanes).await {
                 Ok(()) => return Ok(true),
-                Err(SourceError::Retry { after, reason }) => {
+                Err(Hindrance::Passing { after, reason }) => {
                     if !self.wait(after, &reason, stop).await {
                         return Ok(false);
                     }
                 }
-                Err(SourceError::Fatal(reason)) => return Err(LegError::Source(reason)),
+                Err(Hindrance::Lasting(error)) => return Err(error),
             }
         }
     }
 
-    /// Where the sink is in `lanes`, as lanes of the topic that the source reads.
-    async fn positions(
-        &mut self,
-        lanes: &[Lane],
-        topic_id: Option<&str>,
-    ) -> Result<Positions, SinkError> {
+    async fn try_resume(&mut self, lanes: &[Lane]) -> Result<(), Hindrance> {
+        let topic_id = self.source.topic_id().await?;
         if let (Some(id), Some(lane)) = (topic_id, lanes.first()) {
-            self.sink.hold_to(&lane.topic, id).await?;
+            self.sink.hold_to(&lane.topic, &id).await?;
         }
-        self.sink.positions(lanes).await
+        let positions = self.sink.positions(lanes).await?;
+        for lane in lanes {
+            let from = positions.get(lane).map(ToString::to_string);
+            tracing::debug!(connector = self.name, %lane, from, "resume");
+        }
+        Ok(self.source.resume(lanes, &positions).await?)
     }
 
     /// Write `batch`, whatever it takes.
