@@ -9,6 +9,10 @@
 //!
 //! It runs between a stream and its topic and between a topic and its sink. It holds no position
 //! of its own: whatever it forgets in a crash, the sink knows.
+//!
+//! While a batch is written the next event of a source that [reads ahead](Source::reads_ahead) is
+//! pulled, and transformed if it is a batch; it is looked at once the write is over, so writes are
+//! one after the other and in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,10 +70,19 @@ enum Delivered {
     Stopped,
 }
 
-/// What keeps lanes from being resumed.
+/// What keeps the leg from its next step.
 enum Hindrance {
     Passing { after: Duration, reason: String },
     Lasting(LegError),
+}
+
+/// What came next, a batch of it transformed.
+type Pulled = Result<SourceEvent, Hindrance>;
+
+impl From<TransformError> for Hindrance {
+    fn from(error: TransformError) -> Self {
+        Self::Lasting(error.into())
+    }
 }
 
 impl From<SourceError> for Hindrance {
@@ -111,19 +124,21 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
 
     async fn pump(&mut self, stop: &CancellationToken) -> Result<(), LegError> {
         let mut misaligned = 0;
+        let mut ahead = None;
         loop {
-            let event = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                event = self.source.next() => event,
+            let pulled = match ahead.take() {
+                Some(_) if stop.is_cancelled() => return Ok(()),
+                Some(pulled) => pulled,
+                None => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(()),
+                    pulled = pull(&mut self.source, &mut self.transform, &self.stats) => pulled,
+                },
             };
-            match event {
+            match pulled {
                 Ok(SourceEvent::Batch(batch)) => {
-                    self.stats.pulled(&batch.records);
-                    let started = Instant::now();
-                    let batch = self.transform.apply(batch)?;
-                    self.stats.transformed(started.elapsed());
-                    match self.deliver(batch, &mut misaligned, stop).await? {
+                    let delivered = self.deliver(batch, &mut ahead, &mut misaligned, stop);
+                    match delivered.await? {
                         Delivered::Written => misaligned = 0,
                         Delivered::Resumed => {}
                         Delivered::Stopped => return Ok(()),
@@ -147,12 +162,12 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
                     tracing::info!(connector = self.name, "the source has ended");
                     return Ok(());
                 }
-                Err(SourceError::Fatal(reason)) => return Err(LegError::Source(reason)),
-                Err(SourceError::Retry { after, reason }) => {
+                Err(Hindrance::Passing { after, reason }) => {
                     if !self.wait(after, &reason, stop).await {
                         return Ok(());
                     }
                 }
+                Err(Hindrance::Lasting(error)) => return Err(error),
             }
         }
     }
@@ -185,16 +200,17 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
         Ok(self.source.resume(lanes, &positions).await?)
     }
 
-    /// Write `batch`, whatever it takes.
+    /// Write `batch`, whatever it takes; what the source gives meanwhile goes to `ahead`.
     async fn deliver(
         &mut self,
         mut batch: Batch,
+        ahead: &mut Option<Pulled>,
         misaligned: &mut u32,
         stop: &CancellationToken,
     ) -> Result<Delivered, LegError> {
         loop {
             let started = Instant::now();
-            match self.write(&batch).await {
+            match self.write(&batch, ahead).await {
                 Ok(()) => {
                     self.written(&batch, started.elapsed());
                     return Ok(Delivered::Written);
@@ -226,6 +242,10 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
                     }
                     tracing::warn!(connector = self.name, %error, "going back to the stored position");
                     let lanes = [batch.lane];
+                    // It comes again behind this one. All else that was pulled stays as it is.
+                    ahead.take_if(|ahead| {
+                        matches!(ahead, Ok(SourceEvent::Batch(ahead)) if ahead.lane == lanes[0])
+                    });
                     return Ok(if self.resume(&lanes, stop).await? {
                         Delivered::Resumed
                     } else {
@@ -238,11 +258,27 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
         }
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        if !batch.rejects.is_empty() && !self.sink.takes_rejects() {
-            self.dead_letters.write(batch).await?;
+    /// Write `batch`, and meanwhile, if the source reads ahead, pull what comes next: the sink's
+    /// round trip and the transform's work take place side by side.
+    async fn write(&mut self, batch: &Batch, ahead: &mut Option<Pulled>) -> Result<(), SinkError> {
+        let (sink, dead_letters) = (&mut self.sink, &mut self.dead_letters);
+        let mut write = std::pin::pin!(async {
+            if !batch.rejects.is_empty() && !sink.takes_rejects() {
+                dead_letters.write(batch).await?;
+            }
+            sink.write(batch).await
+        });
+        if self.source.reads_ahead() && ahead.is_none() {
+            tokio::select! {
+                // The write first: it must be under way before the transform takes the thread.
+                biased;
+                written = &mut write => return written,
+                pulled = pull(&mut self.source, &mut self.transform, &self.stats) => {
+                    *ahead = Some(pulled);
+                }
+            }
         }
-        self.sink.write(batch).await
+        write.await
     }
 
     fn written(&mut self, batch: &Batch, took: Duration) {
@@ -269,6 +305,23 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
             () = tokio::time::sleep(after) => true,
         }
     }
+}
+
+/// What the source gives next, a batch of it transformed. Cancel-safe, as the source is.
+async fn pull<S: Source, T: Transform>(
+    source: &mut S,
+    transform: &mut T,
+    stats: &LegStats,
+) -> Pulled {
+    let event = source.next().await?;
+    let SourceEvent::Batch(batch) = event else {
+        return Ok(event);
+    };
+    stats.pulled(&batch.records);
+    let started = Instant::now();
+    let batch = transform.apply(batch)?;
+    stats.transformed(started.elapsed());
+    Ok(SourceEvent::Batch(batch))
 }
 
 /// Move the records that the sink refused, in any order, from `batch.records` to `batch.rejects`.

@@ -17,9 +17,17 @@ pub trait Source: Send {
     /// [`SourceError::Retry`] when calling again later may work; [`SourceError::Fatal`] otherwise.
     fn next(&mut self) -> impl Future<Output = Result<SourceEvent, SourceError>> + Send;
 
+    /// Whether [`next`](Self::next) may be called while the last batch is being written, and dropped
+    /// when that is done: of a source that reads in the background it only takes what is there,
+    /// where another one would cut its batch too early or begin to read in vain.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
     /// Go on at `from` in each of `lanes`; a lane that `from` does not hold starts where the
     /// source's configuration says. Called after an assignment, and again when the sink refused a
-    /// batch as misaligned: batches of these lanes that were read ahead are then dropped.
+    /// batch as misaligned: batches of these lanes that were read ahead are then dropped, here and by
+    /// the leg.
     ///
     /// # Errors
     /// As [`next`](Self::next); fatal where the position no longer exists.

@@ -138,6 +138,10 @@ impl Source for TopicReader {
         self.queue.pop().await
     }
 
+    fn reads_ahead(&self) -> bool {
+        true
+    }
+
     async fn resume(&mut self, lanes: &[Lane], from: &Positions) -> Result<(), SourceError> {
         let mut offsets = BTreeMap::new();
         for lane in lanes.iter().filter(|lane| lane.topic == self.topic) {

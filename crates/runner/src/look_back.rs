@@ -103,6 +103,10 @@ impl<S: Source> Source for LookingBack<S> {
         self.source.next().await
     }
 
+    fn reads_ahead(&self) -> bool {
+        self.source.reads_ahead()
+    }
+
     async fn resume(&mut self, lanes: &[Lane], from: &Positions) -> Result<(), SourceError> {
         self.look(lanes, from).await?;
         self.source.resume(lanes, from).await

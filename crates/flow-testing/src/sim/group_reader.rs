@@ -136,8 +136,11 @@ impl Source for GroupReader {
             if let Some(event) = self.heartbeat() {
                 return Ok(event);
             }
-            if let Some(batch) = self.ahead.pop_front() {
+            if !self.ahead.is_empty() {
                 self.world.linger(3).await;
+            }
+            // Taken after the last await: a dropped call loses nothing.
+            if let Some(batch) = self.ahead.pop_front() {
                 return Ok(SourceEvent::Batch(batch));
             }
             self.fetch().await?;
@@ -145,6 +148,10 @@ impl Source for GroupReader {
                 sleep(ms(15)).await;
             }
         }
+    }
+
+    fn reads_ahead(&self) -> bool {
+        true
     }
 
     async fn resume(&mut self, lanes: &[Lane], from: &Positions) -> Result<(), SourceError> {

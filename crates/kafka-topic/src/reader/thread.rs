@@ -108,7 +108,8 @@ pub(super) fn consumer(config: &ReaderConfig) -> Result<BaseConsumer<Reading>, C
     default("fetch.max.bytes", "1048576");
     // At the end of a partition the end itself is learnt of within this time.
     default("fetch.wait.max.ms", "200");
-    default("fetch.queue.backoff.ms", "20");
+    // So little is less than the leg works off in the default's second, or in 20 ms.
+    default("fetch.queue.backoff.ms", "2");
     // A member that was killed holds its partitions for this long.
     default("session.timeout.ms", "10000");
     default("heartbeat.interval.ms", "2000");
