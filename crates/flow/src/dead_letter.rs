@@ -55,6 +55,12 @@ pub trait DeadLetters: Send {
     /// As [`Sink::write`].
     fn write(&mut self, batch: &Batch) -> impl Future<Output = Result<(), SinkError>> + Send;
 
+    /// Offsets of `topic` are of the topic of this id from now on: letters of one that had its
+    /// name before say nothing of this one's.
+    fn hold_to(&mut self, topic: &str, id: &str) {
+        let _ = (topic, id);
+    }
+
     /// These lanes went to somebody else.
     fn revoked(&mut self, lanes: &[Lane]);
 }
@@ -88,6 +94,8 @@ impl DeadLetters for NoDeadLetters {
 pub struct LaneDeadLetters<F, K> {
     open: F,
     lanes: BTreeMap<Lane, Open<K>>,
+    /// Topic → id.
+    topic_ids: BTreeMap<String, String>,
 }
 
 /// A lane's writer and what is stored with it.
@@ -111,6 +119,8 @@ struct Written {
     /// Letters at or after `below` that are written: the newest [`NAMED_MAX`], or one batch of
     /// them if that is more.
     offsets: BTreeSet<i64>,
+    /// Of which topic, where topics have ids.
+    topic_id: Option<String>,
 }
 
 /// Letters of a lane that are known by name: a checkpoint of some 8 kB at most. Rejects are the
@@ -120,18 +130,41 @@ const NAMED_MAX: usize = 1_000;
 impl Written {
     fn parse(token: &str) -> Option<Self> {
         let (below, offsets) = token.split_once(';')?;
+        let (offsets, topic_id) = match offsets.split_once(';') {
+            Some((offsets, id)) => (offsets, Some(id.to_owned())),
+            None => (offsets, None),
+        };
         let offsets = offsets.split(',').filter(|offset| !offset.is_empty());
         Some(Self {
             below: below.parse().ok()?,
             offsets: offsets
                 .map(|offset| offset.parse().ok())
                 .collect::<Option<_>>()?,
+            topic_id,
         })
+    }
+
+    /// As of the topic that has this id: what is known of another one's letters means nothing.
+    fn of_topic(self, id: Option<&String>) -> Self {
+        let other = |stored: &String| id.is_some_and(|id| id != stored);
+        let known = if self.topic_id.as_ref().is_some_and(other) {
+            Self::default()
+        } else {
+            self
+        };
+        Self {
+            topic_id: id.cloned().or(known.topic_id),
+            ..known
+        }
     }
 
     fn token(&self) -> Position {
         let offsets: Vec<String> = self.offsets.iter().map(ToString::to_string).collect();
-        Position::Token(format!("{};{}", self.below, offsets.join(",")).into())
+        let mut token = format!("{};{}", self.below, offsets.join(","));
+        if let Some(id) = &self.topic_id {
+            token = token + ";" + id;
+        }
+        Position::Token(token.into())
     }
 
     fn holds(&self, offset: i64) -> bool {
@@ -170,6 +203,7 @@ where
         Self {
             open,
             lanes: BTreeMap::new(),
+            topic_ids: BTreeMap::new(),
         }
     }
 
@@ -198,7 +232,7 @@ where
         };
         Ok(Open {
             sink,
-            written,
+            written: written.of_topic(self.topic_ids.get(&*lane.topic)),
             position,
         })
     }
@@ -260,6 +294,10 @@ where
         })
     }
 
+    fn hold_to(&mut self, topic: &str, id: &str) {
+        self.topic_ids.insert(topic.to_owned(), id.to_owned());
+    }
+
     fn revoked(&mut self, lanes: &[Lane]) {
         for lane in lanes {
             self.lanes.remove(lane);
@@ -274,10 +312,16 @@ mod tests {
     #[test]
     fn a_checkpoint_survives_its_text() {
         for offsets in [vec![], vec![7], vec![5, 9, 12]] {
-            let written = Written {
+            let mut written = Written {
                 below: 5,
                 offsets: offsets.into_iter().collect(),
+                topic_id: None,
             };
+            let Position::Token(token) = written.token() else {
+                panic!("a token")
+            };
+            assert_eq!(Written::parse(&token), Some(written.clone()));
+            written.topic_id = Some("a-b_c".to_owned());
             let Position::Token(token) = written.token() else {
                 panic!("a token")
             };
@@ -285,6 +329,21 @@ mod tests {
         }
         assert_eq!(Written::parse("x;1"), None);
         assert_eq!(Written::parse("12"), None);
+    }
+
+    #[test]
+    fn letters_of_a_topic_that_had_the_name_before_count_for_nothing() {
+        let (old, new) = ("old".to_owned(), "new".to_owned());
+        let written = Written::default().with(0, 0..5_000);
+        // Written by a version that kept no id: of this topic.
+        let of_old = written.of_topic(Some(&old));
+        assert!(of_old.holds(4_999) && of_old.holds(0));
+        assert_eq!(of_old.clone().of_topic(Some(&old)), of_old);
+        // A broker that gives no ids any more.
+        assert_eq!(of_old.clone().of_topic(None), of_old);
+        let of_new = of_old.of_topic(Some(&new));
+        assert!(!of_new.holds(0) && !of_new.holds(4_999));
+        assert_eq!(of_new.topic_id, Some(new));
     }
 
     #[test]

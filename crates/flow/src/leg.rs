@@ -191,6 +191,7 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
         let topic_id = self.source.topic_id().await?;
         if let (Some(id), Some(lane)) = (topic_id, lanes.first()) {
             self.sink.hold_to(&lane.topic, &id).await?;
+            self.dead_letters.hold_to(&lane.topic, &id);
         }
         let positions = self.sink.positions(lanes).await?;
         for lane in lanes {

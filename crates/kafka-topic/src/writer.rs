@@ -98,6 +98,10 @@ pub struct WriterConfig {
     pub oversize: Oversize,
 }
 
+/// Times in a row that a writer may be shut out while it connects, and how long it then waits.
+const SHUT_OUT_MAX: u32 = 3;
+const SHUT_OUT_DELAY: Duration = Duration::from_secs(1);
+
 /// Writes batches to a topic.
 pub struct TopicWriter {
     config: WriterConfig,
@@ -113,6 +117,10 @@ pub struct TopicWriter {
     /// too long (a process that was suspended). Who opened the writer last tells them apart, and
     /// must be known before a new producer shuts out whoever that is.
     check_owner: bool,
+    /// Times in a row that this copy was shut out before it was connected.
+    shut_out: u32,
+    /// The topics' limits when a record was last found too large for them.
+    too_large_at: Option<(usize, usize)>,
     fenced: Option<String>,
 }
 
@@ -133,6 +141,8 @@ impl TopicWriter {
             live: None,
             in_doubt: None,
             check_owner: false,
+            shut_out: 0,
+            too_large_at: None,
             fenced: None,
         })
     }
@@ -151,7 +161,20 @@ impl TopicWriter {
             }
         }
         match live::connect(&self.config, &self.instance).await {
-            Ok(live) => Ok(live),
+            Ok(live) => {
+                self.shut_out = 0;
+                Ok(live)
+            }
+            // Who was suspended here until the transaction timed out hears the same as who was
+            // shut out by another copy. If there is one, it goes on doing so, or ends by our next
+            // attempt: one of them is left.
+            Err(Outcome::Fenced) if self.shut_out < SHUT_OUT_MAX => {
+                self.shut_out += 1;
+                Err(SinkError::Retry {
+                    after: SHUT_OUT_DELAY,
+                    reason: format!("shut out while connecting to `{}`", self.config.topic),
+                })
+            }
             Err(Outcome::Fenced) => Err(self.fence()),
             Err(outcome) => Err(outcome.into_error()),
         }
@@ -211,6 +234,7 @@ impl TopicWriter {
         let value = checkpoint::lane_value(&batch.next, &write);
         // From here on a dropped future, too, leaves a write in doubt.
         self.in_doubt = Some((batch.lane.clone(), write.clone()));
+        let limits = live.limits;
         let key = checkpoint::lane_key(&self.config.transactional_id, &batch.lane);
         let outcome = live
             .write(
@@ -228,8 +252,17 @@ impl TopicWriter {
                 };
                 live.stored.insert(batch.lane.to_string(), stored);
                 self.in_doubt = None;
+                self.too_large_at = None;
                 self.live = Some(live);
                 Ok(())
+            }
+            // A fresh connection reads the limits anew. If that changed nothing, it never will.
+            (_, Outcome::LimitLowered(reason)) if self.too_large_at == Some(limits) => {
+                Err(SinkError::Fatal(format!(
+                    "{reason} and than its `max.message.bytes` says, as far as that can be read: \
+                     raise it to more than {} bytes, or allow the user DescribeConfigs on the topic",
+                    limits.0
+                )))
             }
             (live, Outcome::Fenced) => {
                 drop(live);
@@ -243,6 +276,9 @@ impl TopicWriter {
                 })
             }
             (live, outcome) => {
+                if let Outcome::LimitLowered(_) = &outcome {
+                    self.too_large_at = Some(limits);
+                }
                 if live.is_some() {
                     // Aborted: nothing of it was applied.
                     self.in_doubt = None;

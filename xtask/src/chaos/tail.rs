@@ -61,15 +61,16 @@ pub(super) fn truncate(redis: &Path, bytes: u64) -> Result<u64> {
     cut(&redis.join(APPENDONLY), bytes)
 }
 
+/// `7` of `appendonly.aof.7.incr.aof`; of other files none.
+fn number(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".incr.aof")?;
+    name.rsplit_once('.')?.1.parse().ok()
+}
+
 fn cut(directory: &Path, bytes: u64) -> Result<u64> {
-    let mut newest: Option<PathBuf> = None;
-    for file in std::fs::read_dir(directory)? {
-        let path = file?.path();
-        if path.to_string_lossy().ends_with(".incr.aof") && newest.as_ref() < Some(&path) {
-            newest = Some(path);
-        }
-    }
-    let Some(path) = newest else {
+    let files = std::fs::read_dir(directory)?.flatten();
+    let incremental = files.filter_map(|file| Some((number(&file.path())?, file.path())));
+    let Some((_, path)) = incremental.max() else {
         return Ok(0);
     };
     let text = std::fs::read(&path)?;

@@ -87,8 +87,8 @@ pub(super) struct Thread {
     /// A trouble was reported, and when it was last asked after.
     trouble: Option<Instant>,
     assignments: usize,
-    /// Since when a position is beyond its partition's end.
-    beyond_since: Option<Instant>,
+    /// Since when a partition's position is beyond its end.
+    beyond_since: BTreeMap<i32, Instant>,
     /// The topic's id as the leg was told it, and when it was last compared.
     topic_id: Option<String>,
     compared_at: Instant,
@@ -149,7 +149,7 @@ impl Thread {
             committed_at: Instant::now(),
             trouble: None,
             assignments: 0,
-            beyond_since: None,
+            beyond_since: BTreeMap::new(),
             topic_id: None,
             compared_at: Instant::now(),
         }
@@ -386,6 +386,8 @@ impl Thread {
                 self.queue.discard(&partitions);
                 self.lanes
                     .retain(|partition, _| !partitions.contains(partition));
+                self.beyond_since
+                    .retain(|partition, _| !partitions.contains(partition));
                 SourceEvent::Revoked(revoked)
             }
         };
@@ -546,7 +548,7 @@ impl Thread {
         };
         let lane = Lane::new(Arc::clone(&self.topic), partition);
         if offset > high {
-            let since = *self.beyond_since.get_or_insert_with(Instant::now);
+            let since = *{ self.beyond_since.entry(partition) }.or_insert_with(Instant::now);
             if since.elapsed() < FAILOVER_PATIENCE {
                 return Err(Trouble::Passing(format!(
                     "{lane}: the sink is at offset {offset} and the topic ends at {high}: looking \
@@ -560,7 +562,7 @@ impl Thread {
                  the beginning, or use another pipeline name"
             )));
         }
-        self.beyond_since = None;
+        self.beyond_since.remove(&partition);
         if offset < low {
             return Err(SourceError::Fatal(format!(
                 "{lane}: {} records were deleted by retention before they were counted (the sink \

@@ -24,12 +24,14 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const TRANSACTION_TIMEOUT_MS: &str = "60000";
 /// What the producer may hold: one batch at a time, so this is only reached by large ones.
 const QUEUE_KBYTES_MIN: usize = 16 << 10;
+/// librdkafka's own bound of a set of records.
+const BATCH_BYTES: usize = 1_000_000;
 
 /// A producer that is ready to write, and what is stored.
 pub(super) struct Live {
     producer: Arc<Reporting>,
     /// `max.message.bytes` of the topic and of the dead-letter topic.
-    limits: (usize, usize),
+    pub(super) limits: (usize, usize),
     pub(super) stored: BTreeMap<String, Checkpoint>,
 }
 
@@ -57,8 +59,8 @@ impl Outcome {
     }
 }
 
-/// A producer for `config`, not connected yet; records of up to `limit` bytes.
-fn producer_for(config: &WriterConfig, limit: usize) -> Result<Reporting, Trouble> {
+/// A producer for `config`, not connected yet, to topics with these limits.
+fn producer_for(config: &WriterConfig, limits: (usize, usize)) -> Result<Reporting, Trouble> {
     let lasting = |error: crate::ConfigError| Trouble::Lasting(error.to_string());
     let mut client = config.kafka.client().map_err(lasting)?;
     let mut default = |key: &str, value: &str| {
@@ -73,7 +75,10 @@ fn producer_for(config: &WriterConfig, limit: usize) -> Result<Reporting, Troubl
         "delivery.timeout.ms",
         &delivery_timeout_ms(&config.kafka).to_string(),
     );
-    let limit = limit.max(admin::MAX_MESSAGE_BYTES);
+    // The limit is one of a set of records that are sent together, too.
+    let smallest = limits.0.min(limits.1);
+    default("batch.size", &smallest.clamp(1, BATCH_BYTES).to_string());
+    let limit = limits.0.max(limits.1).max(admin::MAX_MESSAGE_BYTES);
     let queue = QUEUE_KBYTES_MIN.max(limit / 512);
     client
         .set("enable.idempotence", "true")
@@ -110,7 +115,7 @@ fn delivery_timeout_ms(kafka: &crate::KafkaConfig) -> u128 {
 
 /// A producer for `config`, to see whether there can be one.
 pub(super) fn producer(config: &WriterConfig) -> Result<(), Trouble> {
-    producer_for(config, 0).map(drop)
+    producer_for(config, (admin::MAX_MESSAGE_BYTES, admin::MAX_MESSAGE_BYTES)).map(drop)
 }
 
 /// Connect, shut other copies out, and read what is stored.
@@ -122,7 +127,7 @@ pub(super) async fn connect(config: &WriterConfig, instance: &str) -> Result<Liv
     let limits = (limits[0], limits.last().copied().unwrap_or(limits[0]));
     let (config, instance) = (config.clone(), instance.to_owned());
     blocking(move || {
-        let producer = producer_for(&config, limits.0.max(limits.1)).map_err(Outcome::Failed)?;
+        let producer = producer_for(&config, limits).map_err(Outcome::Failed)?;
         if config.delivery == Delivery::ExactlyOnce {
             init(&config, &producer)?;
             own(&config, &producer, &instance)?;

@@ -355,6 +355,31 @@ async fn a_position_outside_the_topic_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_position_outside_one_partition_is_explained_beside_one_that_fits() {
+    let Some(kafka) = cluster() else { return };
+    let topic = topic(&kafka, "range-of-two", 2).await;
+    fill(&kafka, &topic, 200).await;
+    let mut reader = TopicReader::open(config(&kafka, &topic)).unwrap();
+    let SourceEvent::Assigned(lanes) = timeout(PATIENCE, reader.next()).await.unwrap().unwrap()
+    else {
+        panic!()
+    };
+    let offset = |lane: &Lane| Position::Offset(i64::from(lane.partition) * 5_000);
+    let from = lanes.iter().map(|lane| (lane.clone(), offset(lane)));
+    let from = from.collect();
+    let ended = timeout(PATIENCE, async {
+        loop {
+            match reader.resume(&lanes, &from).await.unwrap_err() {
+                SourceError::Retry { after, .. } => tokio::time::sleep(after).await,
+                SourceError::Fatal(reason) => break reason,
+            }
+        }
+    });
+    let reason = ended.await.unwrap();
+    assert!(reason.contains("recreated or truncated"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_tail_begins_at_a_time_and_ends_now() {
     let Some(kafka) = cluster() else { return };
     let topic = topic(&kafka, "tail", 3).await;

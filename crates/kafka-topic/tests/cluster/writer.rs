@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use gristmill_flow::{Sink, SinkError, header};
 use gristmill_flow_testing::kafka;
-use gristmill_kafka_topic::{Delivery, TopicWriter};
+use gristmill_kafka_topic::{Compression, Delivery, TopicWriter, WriterConfig, ensure_topics};
 use gristmill_record::{Batch, Position, RecordRef, Records, Reject};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::{
-    at, batch, cluster, everything, numbers, owned, stream, token, topic, writer, writer_config,
+    at, batch, cluster, everything, numbers, owned, spec, stream, token, topic, writer,
+    writer_config,
 };
 
 /// As the leg does: what may pass is tried again.
@@ -211,6 +212,27 @@ async fn what_is_too_large_is_refused_and_its_letter_cut() {
     let reason = String::from_utf8_lossy(&reason.1).into_owned();
     assert!(reason.contains("value cut from 5242880"), "{reason}");
     assert_eq!(numbers(&kafka, &topic).await, [0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_takes_little_at_once_gets_many_records() {
+    let Some(kafka) = cluster() else { return };
+    let topic = topic(&kafka, "little", 1).await;
+    let little = format!("{topic}-little");
+    let mut spec = spec(&little, 1);
+    spec.config
+        .insert("max.message.bytes".to_owned(), "20000".to_owned());
+    ensure_topics(&kafka, &[spec]).await.unwrap();
+    let mut writer = TopicWriter::open(WriterConfig {
+        topic: little.clone(),
+        // What is sent is as large as it was handed over.
+        compression: Compression::None,
+        ..writer_config(&kafka, &topic)
+    })
+    .unwrap();
+    put(&mut writer, &batch(0, 0..5_000)).await.unwrap();
+    let written = numbers(&kafka, &little).await;
+    assert_eq!(written, (0..5_000).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
