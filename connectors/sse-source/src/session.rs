@@ -54,6 +54,10 @@ pub(crate) struct Session {
     pub(crate) transport: Transport,
     pub(crate) stats: Arc<LegStats>,
     pub(crate) inspector: Arc<Inspector>,
+    /// Its name, if there are several into the topic.
+    pub(crate) stream: Option<Arc<str>>,
+    /// Whether records carry their identity.
+    pub(crate) marks: bool,
     pub(crate) dedupe: Option<Dedupe>,
     pub(crate) lanes: Lanes,
     /// The position after the last event; its `offsets`, `tail_ms` and `rejected` are filled in
@@ -84,6 +88,10 @@ pub(crate) struct Start {
     pub(crate) transport: Transport,
     pub(crate) stats: Arc<LegStats>,
     pub(crate) inspector: Arc<Inspector>,
+    /// Its name, if there are several into the topic.
+    pub(crate) stream: Option<Arc<str>>,
+    /// Whether records carry their identity.
+    pub(crate) marks: bool,
     pub(crate) dedupe: Option<Dedupe>,
     pub(crate) lanes: Lanes,
     /// The position as it is stored, and what it says.
@@ -131,6 +139,8 @@ impl Session {
             transport: start.transport,
             stats: start.stats,
             inspector: start.inspector,
+            stream: start.stream,
+            marks: start.marks,
             dedupe: start.dedupe,
             lanes: start.lanes,
             token,
@@ -163,6 +173,7 @@ impl Session {
         loop {
             let started = Instant::now();
             self.events = 0;
+            let before = self.token.next_offset;
             let ending = self.connection().await?;
             let lasted = started.elapsed();
             let wait = match ending {
@@ -174,11 +185,18 @@ impl Session {
                 }
                 Ending::Cut(reason) => {
                     tracing::debug!(connector = %self.name, reason, ?lasted, "connection ended");
-                    match self.token.retry_ms {
-                        Some(retry_ms) => reconnection_time(retry_ms),
-                        None if lasted >= SHORT => Duration::ZERO,
-                        None if self.events > 0 => self.backoff.short(),
-                        None => self.backoff.next(None),
+                    let useful = lasted >= SHORT || self.token.next_offset > before;
+                    let least = match self.events {
+                        _ if lasted >= SHORT => Duration::ZERO,
+                        0 => self.backoff.next(None),
+                        _ => self.backoff.short(),
+                    };
+                    // The server has a say in how soon, but one that gives nothing, or nothing
+                    // new, is not asked as fast as the network allows, whatever it says.
+                    match self.token.retry_ms.map(reconnection_time) {
+                        Some(asked) if useful => asked,
+                        Some(asked) => asked.max(least),
+                        None => least,
                     }
                 }
             };

@@ -1,5 +1,6 @@
 //! The [`Source`]: a lane, its resumption, and the task that reads it.
 
+use std::collections::HashSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,8 +15,9 @@ use crate::config::{Config, ConfigError, Settings};
 use crate::dedupe::{Dedupe, Identity, Sighting};
 use crate::inspect::Inspector;
 use crate::lanes::Lanes;
+use crate::recall::Recall;
 use crate::resume::{Token, stamp_ms};
-use crate::session::{Message, Session, Start, header};
+use crate::session::{Message, Session, Start};
 use crate::transport::Transport;
 
 /// An SSE stream as records of one lane, named after the connector.
@@ -31,6 +33,8 @@ pub struct SseSource<T> {
     transport: Transport,
     tail: T,
     stats: Arc<LegStats>,
+    stream: Option<Arc<str>>,
+    transformed: bool,
     state: State,
     now_ms: fn() -> i64,
 }
@@ -79,6 +83,8 @@ impl<T: TopicTail> SseSource<T> {
             settings,
             tail,
             stats,
+            stream: None,
+            transformed: false,
             state: State::New,
             now_ms: epoch_ms,
         })
@@ -89,6 +95,24 @@ impl<T: TopicTail> SseSource<T> {
     #[must_use]
     pub fn with_clock(mut self, now_ms: fn() -> i64) -> Self {
         self.now_ms = now_ms;
+        self
+    }
+
+    /// The same source as one of several streams into one topic; empty for the only one. Its
+    /// records say whose they are ([`header::STREAM`](crate::header::STREAM)), because an id may
+    /// be unique in its stream only.
+    #[must_use]
+    pub fn with_stream(mut self, name: &str) -> Self {
+        self.stream = (!name.is_empty()).then(|| name.into());
+        self
+    }
+
+    /// The same source before transforms, or before none. With `dedupe` its records carry what
+    /// their events are known by ([`header::IDENTITY`](crate::header::IDENTITY)): what a transform
+    /// leaves in the topic does not tell.
+    #[must_use]
+    pub fn with_transforms(mut self, transforms: bool) -> Self {
+        self.transformed = transforms;
         self
     }
 
@@ -139,57 +163,20 @@ impl<T: TopicTail> SseSource<T> {
                 .map(|since_ms| since_ms.saturating_sub(settings.window_ms)),
         };
         if let Some(tail_ms) = tail_ms {
-            let inspector = &self.inspector;
-            let rewinds = self.settings.rewind_ms.is_some();
-            let mut visit = |record: RecordRef<'_>| {
-                remember(&mut dedupe, lanes, inspector, rewinds, &record);
+            let mut recall = Recall {
+                dedupe: &mut dedupe,
+                lanes,
+                inspector: &self.inspector,
+                rewinds: self.settings.rewind_ms.is_some(),
+                stream: self.stream.as_deref(),
+                told: HashSet::new(),
             };
+            let mut visit = |record: RecordRef<'_>| recall.visit(&record);
             let visited = self.tail.read(tail_ms.max(0), &mut visit).await?;
             tracing::debug!(connector = %self.lane.topic, tail_ms, visited, "read the topic's tail");
         }
         Ok(Some(dedupe))
     }
-}
-
-/// As the session does with an event, so that the two know it by the same identity.
-fn remember(
-    dedupe: &mut Dedupe,
-    lanes: &mut Lanes,
-    inspector: &Inspector,
-    rewinds: bool,
-    record: &RecordRef<'_>,
-) {
-    let Ok(data) = std::str::from_utf8(record.value) else {
-        return;
-    };
-    let id = record
-        .headers
-        .get(header::ID)
-        .and_then(|id| std::str::from_utf8(id).ok());
-    let id = id.unwrap_or_default();
-    let event = inspector.inspect(data);
-    let origin = event.lane();
-    let lane = origin
-        .as_ref()
-        .and_then(|(topic, partition)| lanes.index(topic, *partition));
-    let stamp = stamp_ms(
-        id,
-        origin
-            .as_ref()
-            .map(|(topic, partition)| (&**topic, *partition)),
-    );
-    let (identity, own_id) = match event.id() {
-        Some(own) => (Identity::of_id(&own), true),
-        None if rewinds && stamp.is_some() => (Identity::of_content(id, record.value), false),
-        None => return,
-    };
-    dedupe.first(Sighting {
-        identity,
-        own_id,
-        lane: lane.map_or(0, |lane| lane + 1),
-        stamp_ms: stamp.unwrap_or(record.timestamp_ms),
-        record_ms: record.timestamp_ms,
-    });
 }
 
 /// The next message, telling the task since when it is waited for.
@@ -256,6 +243,8 @@ impl<T: TopicTail> Source for SseSource<T> {
             transport: self.transport.clone(),
             stats: Arc::clone(&self.stats),
             inspector: Arc::clone(&self.inspector),
+            stream: self.stream.clone(),
+            marks: self.transformed && dedupe.is_some(),
             dedupe,
             lanes,
             from: from.get(&self.lane).cloned(),

@@ -82,7 +82,8 @@ pub struct Counters {
     pub latency_ms: Histogram,
     /// Microseconds that each batch spent in the transform.
     pub transform_us: Histogram,
-    /// Microseconds that the write of each batch took, waits for a retry not included.
+    /// Microseconds until the leg saw that a batch was written, waits for a retry not included:
+    /// under a backlog the transform of the batch behind it is part of that.
     pub write_us: Histogram,
     /// Rejects by stage and kind of reason.
     pub refusals: Refusals,

@@ -162,7 +162,7 @@ async fn kafka_stage(pipeline: &str, run: Run<'_>, kafka: KafkaConfig) -> Result
         StageConfig::Sse(config) => {
             let tail = KafkaTail::new(kafka.clone(), &stage.topic);
             let name = stream_name(stage, part);
-            let source = sse(&name, part, config, tail, stats)?;
+            let source = sse(&name, (stage, part), config, tail, stats)?;
             let id = format!("gristmill.{pipeline}.{name}");
             let config = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)));
             let sink =
@@ -220,7 +220,7 @@ async fn local_stage(pipeline: &str, run: Run<'_>, log: LocalLog) -> Result<(), 
         StageConfig::Sse(config) => {
             let name = stream_name(stage, part);
             let tail = LocalTail::new(log.clone(), &stage.topic);
-            let source = sse(&name, part, config, tail, stats)?;
+            let source = sse(&name, (stage, part), config, tail, stats)?;
             let id = format!("{pipeline}.{name}");
             let sink = writer(&stage.topic, id, Some(dead_letter_topic(&stage.topic)))
                 .map_err(|error| LegError::Sink(error.to_string()))?;
@@ -300,7 +300,7 @@ fn stream_name(stage: &Stage, part: &Part) -> String {
 
 fn sse<T: TopicTail>(
     name: &str,
-    part: &Part,
+    (stage, part): (&Stage, &Part),
     config: &gristmill_sse_source::Config,
     tail: T,
     stats: &Arc<LegStats>,
@@ -310,8 +310,11 @@ fn sse<T: TopicTail>(
     let Some((_, config)) = stream else {
         return Err(LegError::Source(format!("no stream `{}`", part.name)));
     };
-    SseSource::new(name.into(), config, tail, stats.clone())
-        .map_err(|error| LegError::Source(error.to_string()))
+    let source = SseSource::new(name.into(), config, tail, stats.clone())
+        .map_err(|error| LegError::Source(error.to_string()))?;
+    Ok(source
+        .with_stream(&part.name)
+        .with_transforms(!stage.steps.is_empty()))
 }
 
 async fn run_leg<S: Source, K: Sink, D: DeadLetters>(

@@ -8,6 +8,7 @@ use gristmill_record::{RecordRef, Reject};
 
 use super::Session;
 use crate::dedupe::{Identity, Sighting};
+use crate::mark::Mark;
 use crate::resume::stamp_ms;
 
 /// Names of a record's headers. Values are UTF-8 text.
@@ -16,6 +17,11 @@ pub mod header {
     pub const ID: &str = "sse-id";
     /// The SSE event name; `message` when it had none.
     pub const EVENT: &str = "sse-event";
+    /// The stream's name, where a source reads several.
+    pub const STREAM: &str = "sse-stream";
+    /// What deduplication knows the event by, where a source with `dedupe` has transforms. For this
+    /// connector alone: the text may change.
+    pub const IDENTITY: &str = "sse-identity";
 }
 
 /// In `events`: whatever its name.
@@ -76,26 +82,30 @@ impl Session {
         let stamp_ms = stamp.unwrap_or_else(|| record_ms.min(arrival_ms));
 
         let dropped = event.is_dropped();
+        // By what the event is known, and whether that is its own id.
+        let mut known = None;
         let mut duplicate = false;
         if let Some(dedupe) = &mut self.dedupe {
             // Events that name no partition share the slot after those that do.
             let lane = lane.map_or(0, |lane| lane + 1);
             let rewound = self.settings.rewind_ms.is_some() && stamp.is_some();
-            let sighting = |identity, own_id| Sighting {
-                identity,
-                own_id,
-                lane,
-                stamp_ms,
-                record_ms,
+            known = match event.id() {
+                _ if dropped => None,
+                Some(own) => Some((Identity::of_id(&own), true)),
+                None if rewound => Some((Identity::of_content(id, data.as_bytes()), false)),
+                None => None,
             };
-            match event.id() {
-                _ if dropped => dedupe.advance(lane, stamp_ms),
-                Some(own) => duplicate = !dedupe.first(sighting(Identity::of_id(&own), true)),
-                None if rewound => {
-                    let content = Identity::of_content(id, data.as_bytes());
-                    duplicate = !dedupe.first(sighting(content, false));
-                }
-                None => {}
+            if dropped {
+                dedupe.advance(lane, stamp_ms);
+            }
+            if let Some((identity, own_id)) = known {
+                duplicate = !dedupe.first(Sighting {
+                    identity,
+                    own_id,
+                    lane,
+                    stamp_ms,
+                    record_ms,
+                });
             }
         }
         match (lane, event.offset()) {
@@ -115,12 +125,25 @@ impl Session {
         let key = event.key();
         let key = key.as_ref().map(|key: &Cow<'_, str>| key.as_bytes());
         let offset = self.next_offset();
+        let mark = known.filter(|_| self.marks).map(|(identity, own_id)| {
+            let mark = Mark {
+                identity,
+                own_id,
+                ordinal: Some(offset),
+                origin,
+            };
+            mark.print()
+        });
+        let headers = [
+            Some((header::ID, id)),
+            Some((header::EVENT, name)),
+            self.stream.as_deref().map(|name| (header::STREAM, name)),
+            mark.as_deref().map(|mark| (header::IDENTITY, mark)),
+        ];
+        let headers = headers.into_iter().flatten();
         self.outbox.push(
             RecordRef::new(offset, record_ms, key, data.as_bytes()),
-            [
-                (header::ID, id.as_bytes()),
-                (header::EVENT, name.as_bytes()),
-            ],
+            headers.map(|(name, value)| (name, value.as_bytes())),
         );
     }
 

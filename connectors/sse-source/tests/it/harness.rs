@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gristmill_flow::{LegStats, NoTail, Source, SourceError, SourceEvent, TopicTail};
-use gristmill_record::{Batch, Lane, Position, Positions, RecordRef, Records, Reject};
+use gristmill_record::{Batch, Position, Positions, RecordRef, Records, Reject};
 use gristmill_sse_source::{Config, SseSource};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -137,9 +137,18 @@ pub(crate) struct Content {
     pub(crate) rejects: Vec<Reject>,
     pub(crate) positions: Positions,
     pub(crate) batches: Vec<Batch>,
+    /// What the stage's transforms make of a value; headers stay, as in smartengine.
+    pub(crate) transform: Option<fn(&str) -> Vec<String>>,
 }
 
 impl Topic {
+    /// One behind transforms.
+    pub(crate) fn behind(transform: fn(&str) -> Vec<String>) -> Self {
+        let topic = Self::default();
+        topic.0.lock().unwrap().transform = Some(transform);
+        topic
+    }
+
     /// As a committed write: nothing of the next one before all of this one.
     pub(crate) fn write(&self, batch: Batch) {
         let mut topic = self.0.lock().unwrap();
@@ -150,10 +159,16 @@ impl Topic {
             before, batch.from,
             "a batch starts where the one before it ended"
         );
-        batch
-            .records
-            .iter()
-            .for_each(|record| topic.records.push(record));
+        for record in batch.records.iter() {
+            let Some(transform) = topic.transform else {
+                topic.records.push(record);
+                continue;
+            };
+            for value in transform(std::str::from_utf8(record.value).unwrap()) {
+                let value = value.as_bytes();
+                topic.records.push(RecordRef { value, ..record });
+            }
+        }
         topic.rejects.extend(batch.rejects.iter().cloned());
         topic.batches.push(batch);
     }
@@ -230,7 +245,11 @@ pub(crate) async fn pump<T: TopicTail>(
             Err(_) => panic!("nothing more within {PATIENCE:?}; {} so far", topic.len()),
             Ok(Err(error)) => return Err(error),
             Ok(Ok(SourceEvent::Assigned(lanes))) => {
-                assert_eq!(lanes, [Lane::new("test", 0)]);
+                let [lane] = &lanes[..] else {
+                    panic!("{lanes:?}")
+                };
+                assert!(lane.topic.starts_with("test"), "{lane}");
+                assert_eq!(lane.partition, 0);
                 let from = topic.0.lock().unwrap().positions.clone();
                 source.resume(&lanes, &from).await?;
             }

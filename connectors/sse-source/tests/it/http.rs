@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use gristmill_flow::{LegStats, SourceError, Status};
 use serde_json::json;
 
-use crate::harness::{Reply, Server, Topic, Until, config, header, pump, read_all, source};
+use crate::harness::{
+    Reply, Server, Topic, Until, config, header, pump, read_all, source, with_tail,
+};
 
 async fn fatal(reply: Reply) -> String {
     let server = Server::start([reply]).await;
@@ -234,6 +236,53 @@ async fn the_server_sets_the_reconnection_time() {
         started.elapsed()
     );
     assert_eq!(topic.token()["retry_ms"], 600);
+}
+
+/// Requests of three lives of a second each to a server that answers with `body` and closes. The
+/// position keeps its reconnection time.
+async fn asked_within_three_seconds(body: &str, more: serde_json::Value) -> usize {
+    let mut section = json!({"retry": {"initial": "100ms", "max": "1s"}});
+    section
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let server = Server::start([Reply::stream(body)]).await;
+    let topic = Topic::default();
+    for _ in 0..3 {
+        let (mut source, _) = with_tail(config(&server.url(), section.clone()), topic.clone());
+        let second = tokio::time::sleep(Duration::from_secs(1));
+        tokio::select! {
+            () = second => {}
+            ended = pump(&mut source, &topic, Until::End) => panic!("{ended:?}"),
+        }
+    }
+    server.requests().len()
+}
+
+#[tokio::test]
+async fn a_server_that_gives_nothing_is_not_asked_at_once() {
+    for body in [
+        "retry: 0\n\n",
+        "retry: 0\n\nevent: error\ndata: {}\n\n",
+        // Known already after the first time.
+        "retry: 0\n\nid: 1\ndata: {\"id\":1}\n\n",
+    ] {
+        let asked = asked_within_three_seconds(body, json!({"dedupe": {"id": "/id"}})).await;
+        assert!((4..200).contains(&asked), "{asked} times after {body:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_gives_events_says_when_to_come_again() {
+    let replies: Vec<_> = (1..20)
+        .map(|n| Reply::stream(format!("retry: 0\n\nid: {n}\ndata: a\n\n")))
+        .collect();
+    let started = Instant::now();
+    let section = json!({"retry": {"initial": "1m", "max": "1m"}});
+    let (topic, _, _) = read_all(replies, section).await;
+    assert_eq!(topic.len(), 19);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[tokio::test]

@@ -58,6 +58,33 @@ async fn records_have_key_timestamp_and_headers() {
 }
 
 #[tokio::test]
+async fn an_identity_is_written_only_where_a_transform_needs_it() {
+    let body = "id: 7\ndata: {\"id\":12}\n\ndata: none\n\n";
+    let dedupe = json!({"dedupe": {"id": "/id"}});
+    for (section, transforms, expect) in [
+        (json!({}), false, ["sse-id", "sse-event", ""]),
+        (json!({}), true, ["sse-id", "sse-event", ""]),
+        (dedupe.clone(), false, ["sse-id", "sse-event", ""]),
+        (dedupe, true, ["sse-id", "sse-event", "sse-identity"]),
+    ] {
+        let server = Server::start([Reply::stream(body).hold()]).await;
+        let (source, _) = source(config(&server.url(), section));
+        let mut source = source.with_transforms(transforms);
+        let topic = Topic::default();
+        pump(&mut source, &topic, Until::Holds(2)).await.unwrap();
+        let topic = topic.0.lock().unwrap();
+        let names = |at| -> Vec<_> {
+            let headers = topic.records.get(at).unwrap().headers;
+            headers.iter().map(|(name, _)| name).collect()
+        };
+        let expect: Vec<_> = expect.into_iter().filter(|name| !name.is_empty()).collect();
+        assert_eq!(names(0), expect);
+        // Without an id, and without a rewind, nothing tells it from another.
+        assert_eq!(names(1), expect[..2]);
+    }
+}
+
+#[tokio::test]
 async fn canaries_and_error_events_are_left_out() {
     let body = concat!(
         "id: 1\ndata: {\"meta\":{\"domain\":\"canary\"}}\n\n",

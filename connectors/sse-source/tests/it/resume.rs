@@ -1,12 +1,15 @@
 //! Nothing missing, nothing doubled: against a server that resumes as inexactly as Wikimedia does.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_flow::LegStats;
+use gristmill_record::Lane;
 use gristmill_replay::{
     AtEnd, Event, Generator, GeneratorOptions, Resume, Server as Replay, ServerOptions, Source,
 };
+use gristmill_sse_source::SseSource;
 use serde_json::{Value, json};
 
 use crate::harness::{Reply, Server, Topic, Until, config, header, pump, read_all, with_tail};
@@ -47,10 +50,10 @@ fn expected(options: GeneratorOptions, events: u64) -> HashMap<String, i64> {
 
 fn check_exactly_once(mut expect: HashMap<String, i64>, topic: &Topic) {
     let made: i64 = expect.values().sum();
-    topic
-        .values()
-        .into_iter()
-        .for_each(|value| *expect.entry(value).or_insert(0) -= 1);
+    for value in topic.values() {
+        let value = value.strip_prefix("was ").unwrap_or(&value).to_owned();
+        *expect.entry(value).or_insert(0) -= 1;
+    }
     let missing: i64 = expect.values().filter(|n| **n > 0).sum();
     let doubled: i64 = expect.values().filter(|n| **n < 0).sum();
     assert_eq!((missing, -doubled), (0, 0), "missing, doubled of {made}");
@@ -99,29 +102,38 @@ async fn nothing_missing_nothing_doubled_over_cut_connections() {
 
 #[tokio::test]
 async fn nothing_missing_nothing_doubled_over_restarts() {
+    over_restarts(&Topic::default(), false).await;
+}
+
+/// What the topic holds is then no event any more.
+#[tokio::test]
+async fn nothing_missing_nothing_doubled_over_restarts_before_a_transform() {
+    over_restarts(&Topic::behind(|value| vec![format!("was {value}")]), true).await;
+}
+
+async fn over_restarts(topic: &Topic, transforms: bool) {
     const EVENTS: u64 = 12_000;
     let (options, server) = generated(EVENTS, Some(300));
     let server = Replay::start(server).await.unwrap();
     let expect = expected(options, EVENTS);
     let all = expect.values().sum::<i64>() as usize;
-    let topic = Topic::default();
+    let live = || {
+        let (source, stats) = with_tail(wikimedia(&server.url()), topic.clone());
+        (source.with_transforms(transforms), stats)
+    };
     let mut lives = 0;
     while topic.len() < all {
         // Each life ends without warning, with batches read ahead and not written.
-        let (mut source, _) = with_tail(wikimedia(&server.url()), topic.clone());
+        let (mut source, _) = live();
         let goal = (topic.len() + 777).min(all);
-        pump(&mut source, &topic, Until::Holds(goal)).await.unwrap();
+        pump(&mut source, topic, Until::Holds(goal)).await.unwrap();
         lives += 1;
     }
-    let (mut source, stats) = with_tail(wikimedia(&server.url()), topic.clone());
-    pump(
-        &mut source,
-        &topic,
-        Until::Quiet(Duration::from_millis(500)),
-    )
-    .await
-    .unwrap();
-    check_exactly_once(expect, &topic);
+    let (mut source, stats) = live();
+    pump(&mut source, topic, Until::Quiet(Duration::from_millis(500)))
+        .await
+        .unwrap();
+    check_exactly_once(expect, topic);
     assert!(lives >= 10, "{lives}");
     assert!(
         LegStats::get(&stats.duplicates) > 1000,
@@ -243,6 +255,106 @@ async fn equal_garbage_stays_and_is_not_doubled_by_a_rewind() {
     .await
     .unwrap();
     assert_eq!(topic.len(), 6);
+}
+
+/// Run until nothing more comes, as one life of a source before transforms.
+async fn live_before_transforms(server: &Server, topic: &Topic) -> Arc<LegStats> {
+    let (source, stats) = with_tail(config(&server.url(), rewinding()), topic.clone());
+    let mut source = source.with_transforms(true);
+    let quiet = Until::Quiet(Duration::from_millis(500));
+    pump(&mut source, topic, quiet).await.unwrap();
+    stats
+}
+
+#[tokio::test]
+async fn a_quiet_partition_is_known_again_behind_a_transform() {
+    const HOUR: i64 = 3_600_000;
+    let event = |topic: &str, after_ms: i64| {
+        let now = 1_000_000_000_000;
+        format!(
+            "id: [{{\"topic\":\"eqiad.x\",\"partition\":0,\"timestamp\":{}}},{{\"topic\":\"codfw.x\",\"partition\":0,\"timestamp\":{now}}}]\n\
+             data: {{\"meta\":{{\"id\":\"{topic}{after_ms}\",\"topic\":\"{topic}\",\"partition\":0}}}}\n\n",
+            now + after_ms
+        )
+    };
+    // The rewind goes by each partition's own last event, however long ago.
+    let body = event("eqiad.x", 0) + &event("codfw.x", 0) + &event("eqiad.x", HOUR);
+    let again = event("codfw.x", 0) + &event("eqiad.x", HOUR);
+    let replies = [Reply::stream(body).hold(), Reply::stream(again).hold()];
+    let server = Server::start(replies).await;
+    let topic = Topic::behind(|_| vec!["gone".to_owned()]);
+    live_before_transforms(&server, &topic).await;
+    assert_eq!(topic.len(), 3);
+    let stats = live_before_transforms(&server, &topic).await;
+    assert_eq!((topic.len(), LegStats::get(&stats.duplicates)), (3, 2));
+}
+
+#[tokio::test]
+async fn several_records_of_one_event_are_one_event() {
+    let whole = event(2, 2);
+    let (id, _) = whole.split_once("data").unwrap();
+    let garbage = format!("{id}data: {{broken\n\n");
+    let replies = [
+        Reply::stream(garbage.clone()).hold(),
+        // It comes again, and then an equal one that is new.
+        Reply::stream(garbage.repeat(2)).hold(),
+    ];
+    let server = Server::start(replies).await;
+    let topic = Topic::behind(|value| vec![value.to_owned(), "more".to_owned()]);
+    live_before_transforms(&server, &topic).await;
+    assert_eq!(topic.len(), 2);
+    let stats = live_before_transforms(&server, &topic).await;
+    assert_eq!((topic.len(), LegStats::get(&stats.duplicates)), (4, 1));
+}
+
+/// Ids from 1 on, unique in the stream only.
+fn numbered(last: i64) -> Reply {
+    let event = |n| format!("id: {n}\ndata: {{\"id\":{n}}}\n\n");
+    Reply::stream((1..=last).map(event).collect::<String>()).hold()
+}
+
+/// Run the stream `name` of several until nothing more comes.
+async fn live_as(name: &str, server: &Server, topic: &Topic) {
+    let section = json!({"dedupe": {"id": "/id"}});
+    let config = config(&server.url(), section);
+    let lane = ["test", name].join(".");
+    let source = SseSource::new(lane.into(), config, topic.clone(), Arc::default()).unwrap();
+    let mut source = source.with_stream(name);
+    let quiet = Until::Quiet(Duration::from_millis(300));
+    pump(&mut source, topic, quiet).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_id_of_another_stream_suppresses_nothing() {
+    let topic = Topic::default();
+    let (a, b) = (
+        Server::start([numbered(5)]).await,
+        Server::start([numbered(2), numbered(3)]).await,
+    );
+    live_as("b", &b, &topic).await;
+    live_as("a", &a, &topic).await;
+    assert_eq!(topic.len(), 7);
+    // Of its own it knows two, whatever is behind them.
+    live_as("b", &b, &topic).await;
+    assert_eq!(topic.len(), 8);
+    let topic = topic.0.lock().unwrap();
+    let of_b = topic.records.iter().filter(|record| {
+        let stream = record.headers.get(gristmill_sse_source::header::STREAM);
+        stream == Some(b"b")
+    });
+    assert_eq!(of_b.count(), 3);
+}
+
+#[tokio::test]
+async fn a_record_that_names_no_stream_counts_for_all() {
+    let topic = Topic::default();
+    let server = Server::start([numbered(2), numbered(3)]).await;
+    live_as("", &server, &topic).await;
+    let position = topic.0.lock().unwrap().positions.pop_first().unwrap();
+    let lane = Lane::new("test.b", 0);
+    (topic.0.lock().unwrap().positions).insert(lane, position.1);
+    live_as("b", &server, &topic).await;
+    assert_eq!(topic.len(), 3);
 }
 
 #[tokio::test]
