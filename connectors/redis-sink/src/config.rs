@@ -196,7 +196,7 @@ impl ConfigError {
 }
 
 impl Config {
-    /// Check the address and that the files of `tls` are there and hold certificates.
+    /// As [`check`](Self::check), and that the files of `tls` are there and hold certificates.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -209,18 +209,21 @@ impl Config {
         self.url.starts_with("rediss:") || self.url.starts_with("valkeys:")
     }
 
+    fn address(&self) -> Result<ConnectionInfo, ConfigError> {
+        let info = self.url.as_str().into_connection_info();
+        info.map_err(|error| self.url_error(&error))
+    }
+
+    fn url_error(&self, error: &redis::RedisError) -> ConfigError {
+        ConfigError::Url {
+            url: redacted(&self.url),
+            reason: error.to_string(),
+        }
+    }
+
     /// Where and as whom to connect.
     pub(crate) fn connection(&self) -> Result<ConnectionInfo, ConfigError> {
-        if self.timeout.is_zero() {
-            return Err(ConfigError::Timeout);
-        }
-        let url = || redacted(&self.url);
-        let info = self.url.as_str().into_connection_info();
-        let url_error = |error: redis::RedisError| ConfigError::Url {
-            url: url(),
-            reason: error.to_string(),
-        };
-        let mut info = info.map_err(url_error)?;
+        let mut info = self.address()?;
         if let Some(files) = &self.tls {
             // What redis-rs would find out only when it connects.
             files.client_config()?;
@@ -232,7 +235,8 @@ impl Config {
                 }),
                 root_cert: pem.ca,
             };
-            let client = Client::build_with_tls(info, certificates).map_err(url_error)?;
+            let client = Client::build_with_tls(info, certificates);
+            let client = client.map_err(|error| self.url_error(&error))?;
             info = client.get_connection_info().clone();
         }
         let mut settings = info.redis_settings().clone();
@@ -275,12 +279,17 @@ impl Config {
         Ok(self.keys(pipeline, connector)?.prefix().to_owned())
     }
 
-    /// What of a section its keys alone do not tell: whether windows, hash and certificates make
-    /// sense. Reads no file.
+    /// What of a section its keys alone do not tell: whether address, key, windows, hash and
+    /// certificates make sense. Reads no file.
     ///
     /// # Errors
     /// See [`ConfigError`].
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.timeout.is_zero() {
+            return Err(ConfigError::Timeout);
+        }
+        self.address()?;
+        self.template()?;
         if let Some(files) = &self.tls {
             files.check()?;
             if !self.is_encrypted() {

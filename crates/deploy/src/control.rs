@@ -8,12 +8,11 @@ use std::time::Duration;
 use gristmill_flow::Status;
 use serde::{Deserialize, Serialize};
 
+use crate::supervisor::longest;
 use crate::{DeployError, Deployment};
 
 /// A supervisor answers at once, unless it is stopped or its machine is in trouble.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// A change waits for brokers and for the write that is under way.
-const CHANGE_MAX: Duration = Duration::from_secs(180);
 
 /// What a supervisor is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +103,8 @@ pub struct StageStatus {
 }
 
 impl Deployment {
-    /// Ask its supervisor. Blocks.
+    /// Ask its supervisor. Blocks, and never gives up before the supervisor does: what it was asked
+    /// for may still come to pass.
     ///
     /// # Errors
     /// None runs, or it does not answer, or it says no.
@@ -114,7 +114,13 @@ impl Deployment {
             // One that does not even say how it does is not waited for.
             _ => self
                 .exchange(&Request::Status, ANSWER_MAX)
-                .and_then(|_| self.exchange(request, CHANGE_MAX)),
+                .and_then(|reply| {
+                    let stages = match &reply {
+                        Reply::Status(status) => status.stages.len(),
+                        _ => 0,
+                    };
+                    self.exchange(request, longest(request, stages))
+                }),
         };
         match answer {
             Ok(Reply::Refused(reason)) => Err(DeployError::Refused(reason)),

@@ -26,6 +26,7 @@ mod child;
 mod restarts;
 mod server;
 
+pub(crate) use change::longest;
 use child::Child;
 pub use restarts::Restarts;
 

@@ -19,8 +19,13 @@ pub enum Order {
     /// Begin: everything that can fail before a broker is asked was made and told with
     /// [`Report::Ready`].
     Go,
-    /// Go over to the revision in this directory, or say why not.
-    Take(PathBuf),
+    /// Go over to a revision, or say why not.
+    Take {
+        /// Tells its answer from those to earlier ones, which may still be on their way.
+        number: u64,
+        /// Where the revision is.
+        dir: PathBuf,
+    },
     /// Tell of so many records of each of these stages as they pass.
     Look(BTreeMap<String, usize>),
     /// End, sinks once they have caught up or after this long.
@@ -40,9 +45,13 @@ pub enum Report {
     Stages(BTreeMap<String, Snapshot>),
     /// Records that passed its stages, which [`Order::Look`] asked for.
     Tapped(BTreeMap<String, Vec<Tapped>>),
-    /// What became of [`Order::Take`]: the changes, one a line, or why everything runs on as it
-    /// was.
-    Took(Result<Vec<String>, String>),
+    /// What became of an [`Order::Take`].
+    Took {
+        /// Which one.
+        number: u64,
+        /// The changes, one a line, or why everything runs on as it was.
+        result: Result<Vec<String>, String>,
+    },
     /// It ends, and why if it was not told to; nothing else comes.
     Ended {
         /// Why.

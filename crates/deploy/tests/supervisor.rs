@@ -20,7 +20,9 @@ read go
 echo "$1 runs" >&2
 while read order; do
   case "$order" in
-    *take*) echo '{"took":{"Ok":["'$1': taken"]}}' ;;
+    *take*)
+      number=${order#*number\":}; number=${number%%,*}
+      echo '{"took":{"number":'$number',"result":{"Ok":["'$1': taken"]}}}' ;;
     *stop*) exit 0 ;;
   esac
 done
@@ -303,12 +305,13 @@ read go
 while read order; do
   case "$order" in
     *take*)
-      dir=${order#*:\"}; dir=${dir%\"*}
+      number=${order#*number\":}; number=${number%%,*}
+      dir=${order#*dir\":\"}; dir=${dir%\"*}
       if [ $1 = b ] && grep -q "^# REFUSE" "$dir/pipeline.yaml"; then
-        echo '{"took":{"Err":"b: no"}}'
+        echo '{"took":{"number":'$number',"result":{"Err":"b: no"}}}'
       else
         echo "$1 took $(grep -c "^# REFUSE" "$dir/pipeline.yaml")" >&2
-        echo '{"took":{"Ok":[]}}'
+        echo '{"took":{"number":'$number',"result":{"Ok":[]}}}'
       fi ;;
     *stop*) exit 0 ;;
   esac
@@ -331,6 +334,30 @@ done
     let lines = running.apply(script, &["a", "b", "new"]).unwrap();
     assert_eq!(lines, ["new: started"]);
     assert_eq!(running.stages().len(), 3);
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_the_answer_to_what_was_asked_since() {
+    // Each time the answer to the order before comes first, as from one that was given up.
+    let script = r#"
+echo '"ready"'
+read go
+while read order; do
+  case "$order" in
+    *take*)
+      number=${order#*number\":}; number=${number%%,*}
+      echo '{"took":{"number":'$((number - 1))',"result":{"Ok":["late"]}}}'
+      sleep 0.3
+      echo '{"took":{"number":'$number',"result":{"Ok":["'$number'"]}}}' ;;
+    *stop*) exit 0 ;;
+  esac
+done
+"#;
+    let running = start(script, &["a"]).unwrap();
+    for number in ["1", "2", "3"] {
+        let lines = running.apply(script, &["a"]).unwrap();
+        assert_eq!(lines, [number]);
+    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl LocalLog {
             &[create_tables],
         );
         let topics = topics.map_err(&storage)?;
-        let tables = [crate::counts::create_tables, crate::windows::create_tables];
+        let tables: [Create; 2] = [crate::counts::create_tables, crate::windows::create_tables];
         let counts = database(&dir.join("counts.redb"), COUNTS_CACHE_BYTES, &tables);
         let counts = counts.map_err(&storage)?;
         // The files themselves are synced by their commits; their names are the directory's.
@@ -387,16 +387,14 @@ pub(crate) fn end(txn: &ReadTransaction, id: u32, partition: u32) -> Result<i64,
     Ok(end.map_or(0, |end| end.value().0))
 }
 
-/// Readers may come before the first write.
+/// Makes the tables of a database.
+type Create = fn(&Database) -> Result<(), redb::Error>;
+
 /// The database in `path`, made with its tables if it is not there.
 ///
 /// It gets its name when it is whole: `redb` takes some milliseconds to make a file, and refuses
 /// for ever what a kill within them leaves. Whoever calls this has the directory's lock.
-fn database(
-    path: &Path,
-    cache_bytes: usize,
-    tables: &[fn(&Database) -> Result<(), redb::Error>],
-) -> Result<Database, redb::Error> {
+fn database(path: &Path, cache_bytes: usize, tables: &[Create]) -> Result<Database, redb::Error> {
     let fresh = (!path.exists()).then(|| path.with_extension("new"));
     if let Some(fresh) = &fresh
         && let Err(error) = std::fs::remove_file(fresh)
@@ -416,6 +414,7 @@ fn database(
     Ok(db)
 }
 
+/// Readers may come before the first write.
 fn create_tables(db: &Database) -> Result<(), redb::Error> {
     let txn = db.begin_read()?;
     if txn.open_table(POSITIONS).is_ok() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use gristmill_manifest::Start;
+use gristmill_redis_sink::Config as Redis;
 use gristmill_smartengine::Lookback;
 
 use crate::plan::{Plan, Stage, StageConfig};
@@ -46,8 +48,18 @@ pub enum ChangeKind {
 }
 
 impl Changes {
-    /// What `new` changes of `old`. Whether brokers or pipeline are others is not looked at.
+    /// What `new` changes of `old` where topics and counts are embedded. Whether the pipeline is
+    /// another is not looked at.
     pub fn between(old: &Plan, new: &Plan) -> Self {
+        Self::compare(old, new, true)
+    }
+
+    /// The same where they are in Kafka and Redis. Whether the brokers are others is not looked at.
+    pub(crate) fn on_a_cluster(old: &Plan, new: &Plan) -> Self {
+        Self::compare(old, new, false)
+    }
+
+    fn compare(old: &Plan, new: &Plan, is_local: bool) -> Self {
         let mut changes = Self::default();
         let mut add = |stage: &Stage, kind| {
             changes.stages.push(Change {
@@ -80,19 +92,13 @@ impl Changes {
                 }
                 continue;
             };
-            let mut keys = different(&before, stage);
-            let (from, to) = (before.entry.replicas, stage.entry.replicas);
-            if from != to && (!keys.is_empty() || before.steps != stage.steps) {
-                keys.push("replicas");
+            let Some(kind) = ChangeKind::between(&before, stage) else {
+                continue;
+            };
+            if let ChangeKind::Restart(_) = kind {
+                notes.extend(surprises((old, &before), (new, stage), is_local));
             }
-            if !keys.is_empty() {
-                notes.extend(surprises(&before, stage));
-                add(stage, ChangeKind::Restart(keys));
-            } else if from != to {
-                add(stage, ChangeKind::Scale { from, to });
-            } else if before.steps != stage.steps {
-                add(stage, ChangeKind::Swap);
-            }
+            add(stage, kind);
         }
         gone.iter().for_each(|stage| add(stage, ChangeKind::Stop));
         changes.notes = notes;
@@ -102,10 +108,9 @@ impl Changes {
     /// As [`between`](Self::between), for plans of two files on a cluster each: other brokers
     /// restart every stage.
     pub fn of_files(old: &Plan, new: &Plan) -> Self {
-        let mut changes = Self::between(old, new);
-        if old.manifest.kafka != new.manifest.kafka {
-            changes.restart_all(old, new);
-        }
+        let mut changes = Self::on_a_cluster(old, new);
+        let others = old.manifest.kafka != new.manifest.kafka;
+        changes.restart_on_another(old, new, |_| others);
         changes
     }
 
@@ -119,9 +124,15 @@ impl Changes {
         }
     }
 
-    /// Make it a restart of every stage that is in both plans: the cluster is another.
-    pub(crate) fn restart_all(&mut self, old: &Plan, new: &Plan) {
-        for stage in &new.stages {
+    /// Make it a restart of every stage that is in both plans and for which the cluster
+    /// `is_another`.
+    pub(crate) fn restart_on_another(
+        &mut self,
+        old: &Plan,
+        new: &Plan,
+        is_another: impl Fn(&str) -> bool,
+    ) {
+        for stage in new.stages.iter().filter(|stage| is_another(&stage.name)) {
             let change = self.stages.iter_mut().find(|c| c.stage == stage.name);
             match change {
                 Some(change) => match &mut change.kind {
@@ -149,7 +160,8 @@ impl Changes {
     }
 }
 
-/// Keys of a stage, other than its transforms, with other values.
+/// Keys of a stage with other values, of those that need another leg; other transforms do so only
+/// where they begin to matter to a source.
 fn different(old: &Stage, new: &Stage) -> Vec<&'static str> {
     let (a, b) = (&old.entry, &new.entry);
     let section = match new.config {
@@ -165,10 +177,21 @@ fn different(old: &Stage, new: &Stage) -> Vec<&'static str> {
         (section, a.section.value() != b.section.value()),
         // Only a leg that starts looks back in its topic.
         ("lookback", lookbacks(old) != lookbacks(new)),
+        // A source marks its records for its transforms from its start on.
+        ("transforms", !marks(old) && marks(new)),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
     .collect()
+}
+
+/// Whether the stage's records carry what their events are known by.
+fn marks(stage: &Stage) -> bool {
+    let dedupes = match &stage.config {
+        StageConfig::Sse(config) => config.dedupe.is_some(),
+        StageConfig::Redis(_) => false,
+    };
+    dedupes && !stage.steps.is_empty()
 }
 
 fn lookbacks(stage: &Stage) -> Vec<Option<Lookback>> {
@@ -177,7 +200,11 @@ fn lookbacks(stage: &Stage) -> Vec<Option<Lookback>> {
 }
 
 /// What is allowed, and may not do what was meant.
-fn surprises(old: &Stage, new: &Stage) -> Vec<String> {
+fn surprises(
+    (of, old): (&Plan, &Stage),
+    (to, new): (&Plan, &Stage),
+    is_local: bool,
+) -> Vec<String> {
     let name = &new.name;
     let mut notes = Vec::new();
     if old.topic != new.topic {
@@ -187,33 +214,60 @@ fn surprises(old: &Stage, new: &Stage) -> Vec<String> {
              it last was there, or as if it were new"
         ));
     }
-    let (a, b) = (&old.entry.consumer.id, &new.entry.consumer.id);
-    if a != b && matches!(new.config, StageConfig::Redis(_)) {
-        notes.push(format!(
-            "{name}: consumer group `{a}` is now `{b}`: positions live with the counts, so nothing \
-             is counted twice or left out; lag tools know only the new group from here on"
-        ));
-    }
     match (&old.config, &new.config) {
-        (StageConfig::Redis(a), StageConfig::Redis(b)) if a.count != b.count => {
-            notes.push(format!(
-                "{name}: `count` is another: records from here on count into the new keys, the old \
-                 ones stay as they are"
-            ));
-        }
-        (StageConfig::Redis(a), StageConfig::Redis(b)) if a.url != b.url => {
-            notes.push(format!(
-                "{name}: `url` is another: positions live with the counts, so in a Redis that does \
-                 not hold them it counts again from where a new sink starts"
-            ));
-        }
-        (StageConfig::Redis(a), StageConfig::Redis(b))
-            if a.hash != b.hash || a.window != b.window =>
-        {
-            notes.push(format!(
-                "{name}: `hash` or `window` is another: records from here on count in the new \
-                 place, what was counted stays in the old one"
-            ));
+        (StageConfig::Redis(a), StageConfig::Redis(b)) => {
+            let own = |plan: &Plan, config: &Redis| config.own_prefix(&plan.name, name).ok();
+            let moved = match (own(of, a), own(to, b)) {
+                (Some(a), Some(b)) if a != b && !is_local => Some((a, b)),
+                _ => None,
+            };
+            let (c, d) = (&old.entry.consumer.id, &new.entry.consumer.id);
+            if c != d && moved.is_none() {
+                notes.push(format!(
+                    "{name}: consumer group `{c}` is now `{d}`: positions live with the counts, so \
+                     nothing is counted twice or left out; lag tools know only the new group from \
+                     here on"
+                ));
+            }
+            let keys = [
+                ("`count`", a.count != b.count),
+                ("`hash`", a.hash != b.hash),
+                ("`window`", a.window != b.window),
+            ];
+            let keys = keys.into_iter().filter_map(|(key, is)| is.then_some(key));
+            let keys = keys.collect::<Vec<_>>().join(" and ");
+            if let Some((a, b)) = moved {
+                let start = match new.entry.consumer.start {
+                    Start::Beginning => {
+                        "with `start: beginning` the whole topic is counted again, in the new place"
+                    }
+                    Start::End => {
+                        "with `start: end` at the topic's end, and what is not counted by then is \
+                         left out for good"
+                    }
+                };
+                notes.push(format!(
+                    "{name}: {keys} changed, and the position lives with the counts: in `{b}:…` from \
+                     here on, no longer in `{a}:…`. Unless it was there before, it starts as a new \
+                     sink does, {start}; what was counted stays in the old place"
+                ));
+            } else if a.count != b.count {
+                notes.push(format!(
+                    "{name}: `count` is another: records from here on count into the new keys, the \
+                     old ones stay as they are"
+                ));
+            } else if a.window != b.window || (a.hash != b.hash && !is_local) {
+                notes.push(format!(
+                    "{name}: {keys} changed: records from here on count in the new place, what was \
+                     counted stays in the old one"
+                ));
+            }
+            if a.url != b.url {
+                notes.push(format!(
+                    "{name}: `url` is another: positions live with the counts, so in a Redis that \
+                     does not hold them it counts again from where a new sink starts"
+                ));
+            }
         }
         (StageConfig::Sse(a), StageConfig::Sse(b)) if a.url != b.url => {
             notes.push(format!(
@@ -262,6 +316,23 @@ impl fmt::Display for Change {
 }
 
 impl ChangeKind {
+    /// What it takes for a stage to go from `old` to `new`; `None` if nothing is different.
+    pub(crate) fn between(old: &Stage, new: &Stage) -> Option<Self> {
+        let mut keys = different(old, new);
+        let (from, to) = (old.entry.replicas, new.entry.replicas);
+        let other_steps = old.steps != new.steps;
+        if from != to && (!keys.is_empty() || other_steps) {
+            keys.push("replicas");
+        }
+        if !keys.is_empty() {
+            Some(Self::Restart(keys))
+        } else if from != to {
+            Some(Self::Scale { from, to })
+        } else {
+            other_steps.then_some(Self::Swap)
+        }
+    }
+
     /// In a word, for scripts.
     pub fn word(&self) -> &'static str {
         match self {
@@ -270,6 +341,106 @@ impl ChangeKind {
             Self::Scale { .. } => "scale",
             Self::Start => "start",
             Self::Stop => "stop",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill_manifest::{Manifest, NoVariables};
+
+    /// The notes of a sink's change from one `redis:` section, without its url, to another.
+    fn notes(start: &str, from: &str, to: &str) -> [Vec<String>; 2] {
+        let plan = |section: &str| {
+            let text = format!(
+                "apiVersion: 0.1.0
+meta: {{name: wikipedia, version: 0.1.0}}
+topics: {{edits: {{partitions: 3}}}}
+connectors:
+  - meta:
+      name: counts
+      type: redis-sink
+      version: 0.1.0
+      topic: edits
+      consumer: {{id: group, offset: {{start: {start}}}}}
+    redis: {{url: redis://127.0.0.1:6379/0, {section}}}
+"
+            );
+            let specs = crate::registry::specs();
+            let loaded = Manifest::load_bytes("p.yaml", text.as_bytes(), &specs, &[], &NoVariables);
+            let (manifest, _) = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+            let sources = crate::module_sources("p.yaml".as_ref());
+            Plan::new(manifest, &[], &sources, &mut |_| {}).unwrap()
+        };
+        let (old, new) = (plan(from), plan(to));
+        [Changes::of_files(&old, &new), Changes::between(&old, &new)].map(|changes| changes.notes)
+    }
+
+    #[test]
+    fn a_sink_whose_own_keys_move_is_told_to_lose_its_position() {
+        let again = "it starts as a new sink does, with `start: beginning` the whole topic is \
+                     counted again";
+        let left_out = "with `start: end` at the topic's end, and what is not counted by then is \
+                        left out for good";
+        let plain = r#"count: "{value}""#;
+        let tagged = r#"count: "{{wiki}}:{value}""#;
+        let window = r#"count: "{{wiki}}:{value}", window: {size: 3m}"#;
+        let hash = r#"count: "{value}", hash: types"#;
+        for (from, to, keys) in [
+            (plain, hash, "`hash` changed"),
+            (hash, plain, "`hash` changed"),
+            (hash, r#"count: "{value}", hash: kinds"#, "`hash` changed"),
+            (plain, tagged, "`count` changed"),
+            (tagged, window, "`window` changed"),
+            (tagged, hash, "`count` and `hash` changed"),
+        ] {
+            for (start, expect) in [("beginning", again), ("end", left_out)] {
+                let [cluster, local] = notes(start, from, to);
+                assert!(
+                    cluster.len() == 1 && cluster[0].contains(expect) && cluster[0].contains(keys),
+                    "{from} to {to}: {cluster:?}"
+                );
+                assert!(
+                    !cluster[0].contains("from here on count"),
+                    "{from} to {to}: {cluster:?}"
+                );
+                // Embedded positions go by the name alone.
+                assert!(
+                    local.iter().all(|note| !note.contains("start:")),
+                    "{from} to {to}: {local:?}"
+                );
+            }
+        }
+        let [cluster, _] = notes("beginning", plain, hash);
+        assert!(
+            cluster[0].contains("`gristmill:{types}:wikipedia/counts:…`")
+                && cluster[0].contains("`gristmill:{wikipedia/counts}:…`"),
+            "{cluster:?}"
+        );
+    }
+
+    #[test]
+    fn a_sink_whose_own_keys_stay_goes_on_in_the_new_place() {
+        let slot = |name: &str| format!(r#"count: "{{value}}", hash: "{{types}}:{name}""#);
+        for (from, to, expect) in [
+            (slot("a"), slot("b"), "`hash` changed: records from here on"),
+            (
+                r#"count: "{value}""#.to_owned(),
+                r#"count: "n:{value}""#.to_owned(),
+                "`count` is another: records from here on",
+            ),
+            (
+                r#"count: "{value}""#.to_owned(),
+                r#"count: "{value}", window: {size: 3m}"#.to_owned(),
+                "`window` changed: records from here on",
+            ),
+        ] {
+            let [cluster, _] = notes("beginning", &from, &to);
+            assert!(
+                cluster.len() == 1 && cluster[0].contains(expect),
+                "{from} to {to}: {cluster:?}"
+            );
         }
     }
 }

@@ -10,10 +10,10 @@
 //! A stage runs as one leg or several: the copies of a sink, the streams of a source.
 //!
 //! **Invariants:** of a stage's part at most one leg runs. Everything that can fail is made before
-//! anything that runs is touched. A restarted stage that fails before its first batch gives way to
-//! what ran before it.
+//! anything that runs is touched. A changed stage of which a part fails before that part's first
+//! batch goes back to what ran before, all of it: what the plan says is what all parts run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ impl Stop {
 pub(crate) struct Supervisor {
     plan: Plan,
     backend: Backend,
+    /// Counts the backends: tells this one from those before it.
+    era: u64,
     legs: Legs,
     stop: Stop,
     running: BTreeMap<Id, Running>,
@@ -103,26 +105,42 @@ pub(crate) struct Supervisor {
 /// A stage's name, and its part's.
 type Id = (String, String);
 
+/// What the parts of a stage run, and on what.
+struct Version {
+    stage: Stage,
+    backend: Backend,
+    era: u64,
+}
+
 /// A leg at work.
 struct Running {
-    stage: Stage,
+    version: Arc<Version>,
     stats: Arc<LegStats>,
     stop: CancellationToken,
     slot: Slot,
     /// What comes when it has ended, if that was ordered.
     next: Option<Next>,
-    /// What ran before it.
-    before: Option<Before>,
+    /// What its stage goes back to if it fails before its first batch.
+    before: Option<Arc<Version>>,
 }
 
 enum Next {
-    Start(Box<Stage>),
+    Start {
+        version: Arc<Version>,
+        before: Option<Arc<Version>>,
+    },
     Nothing,
 }
 
-struct Before {
-    stage: Box<Stage>,
-    backend: Backend,
+impl Running {
+    /// What this part is to run; `None` if it is to go.
+    fn wanted(&self) -> Option<&Version> {
+        match &self.next {
+            None => Some(&self.version),
+            Some(Next::Start { version, .. }) => Some(version),
+            Some(Next::Nothing) => None,
+        }
+    }
 }
 
 impl Supervisor {
@@ -130,6 +148,7 @@ impl Supervisor {
         Self {
             plan,
             backend,
+            era: 0,
             legs,
             stop,
             running: BTreeMap::new(),
@@ -150,8 +169,9 @@ impl Supervisor {
         };
         prepared.map_err(PipelineError::Topics)?;
         for stage in self.plan.stages.clone() {
+            let version = self.version(&stage);
             for part in stage.parts() {
-                self.start(stage.clone(), part, None);
+                self.start(version.clone(), part, None);
             }
         }
         let mut first = Ok(());
@@ -180,7 +200,17 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, stage: Stage, part: Part, before: Option<Before>) {
+    /// `stage` on the present backend.
+    fn version(&self, stage: &Stage) -> Arc<Version> {
+        Arc::new(Version {
+            stage: stage.clone(),
+            backend: self.backend.clone(),
+            era: self.era,
+        })
+    }
+
+    fn start(&mut self, version: Arc<Version>, part: Part, before: Option<Arc<Version>>) {
+        let (stage, backend) = (version.stage.clone(), version.backend.clone());
         let stats = self.legs.enter(&stage).stats.copy(&part.name);
         let (id, stop, slot) = (
             (stage.name.clone(), part.name.clone()),
@@ -188,7 +218,7 @@ impl Supervisor {
             Slot::default(),
         );
         let running = Running {
-            stage: stage.clone(),
+            version,
             stats: stats.clone(),
             stop: stop.clone(),
             slot: slot.clone(),
@@ -196,7 +226,7 @@ impl Supervisor {
             before,
         };
         self.running.insert(id.clone(), running);
-        let (backend, pipeline) = (self.backend.clone(), self.plan.name.clone());
+        let pipeline = self.plan.name.clone();
         self.tasks.spawn(async move {
             let result = stages::run(&pipeline, (stage, part), backend, stats, stop, slot).await;
             (id, result)
@@ -213,21 +243,17 @@ impl Supervisor {
             return Ok(());
         };
         let (name, part) = id;
-        let stopping = self.stop.of(&running.stage).is_cancelled();
+        let stopping = self.stop.of(&running.version.stage).is_cancelled();
         match (running.next, result) {
             (Some(_), Err(error @ LegError::Fenced(_))) => {
                 Err(PipelineError::Stage { stage: name, error })
             }
-            (Some(Next::Start(stage)), result) if !stopping => {
+            (Some(Next::Start { version, before }), result) if !stopping => {
                 if let Err(error) = result {
                     tracing::warn!(connector = name, %error, "ended with an error, starts anew");
                 }
-                let before = Before {
-                    stage: Box::new(running.stage),
-                    backend: self.backend.clone(),
-                };
-                if let Some(part) = part_of(&stage, &part) {
-                    self.start(*stage, part, Some(before));
+                if let Some(part) = part_of(&version.stage, &part) {
+                    self.start(version, part, before);
                 }
                 Ok(())
             }
@@ -245,7 +271,7 @@ impl Supervisor {
             (None, Err(error)) => match running.before {
                 Some(before) if !stopping && running.stats.batches_here() == 0 => {
                     tracing::error!(connector = name, %error, "fails as changed, goes on as it was");
-                    self.fall_back(before, &part);
+                    self.go_back(&running.version, before, &part);
                     Ok(())
                 }
                 _ => Err(PipelineError::Stage { stage: name, error }),
@@ -253,21 +279,27 @@ impl Supervisor {
         }
     }
 
-    fn fall_back(&mut self, before: Before, part: &str) {
-        let Before { stage, backend } = before;
-        if let Some(planned) = self.plan.stages.iter_mut().find(|s| s.name == stage.name) {
-            *planned = (*stage).clone();
+    /// `part` has failed as changed: its stage goes back to `before`. All of it, also parts that do
+    /// work: a later change is told by what the plan says, and finds them only if they run that.
+    fn go_back(&mut self, failed: &Version, before: Arc<Version>, part: &str) {
+        let name = before.stage.name.clone();
+        if let Some(planned) = self.plan.stages.iter_mut().find(|s| s.name == name) {
+            *planned = before.stage.clone();
         }
-        self.backend = backend;
-        match part_of(&stage, part) {
-            Some(part) => self.start(*stage, part, None),
-            // A copy that was new with the change.
-            None => {
-                if let Some(leg) = self.legs.get(&stage.name) {
-                    leg.stats.forget(part);
-                }
-            }
+        let is_local = matches!(before.backend, Backend::Local(_));
+        let kind = match ChangeKind::between(&failed.stage, &before.stage) {
+            // Copies that ran on when others came run on when these go.
+            Some(kind @ ChangeKind::Scale { .. }) if !is_local && failed.era == before.era => kind,
+            _ => ChangeKind::Restart(Vec::new()),
+        };
+        if part_of(&before.stage, part).is_none()
+            && let Some(leg) = self.legs.get(&name)
+        {
+            // It was new with the change.
+            leg.stats.forget(part);
         }
+        let change = Change { stage: name, kind };
+        self.carry_out(&change, Some(before), &mut BTreeMap::new(), false);
     }
 
     /// Go over to `plan`.
@@ -278,13 +310,18 @@ impl Supervisor {
                 new: plan.name,
             });
         }
-        let mut changes = Changes::between(&self.plan, &plan);
-        if let Backend::Local(_) = &self.backend {
-            changes.restart_scaled();
-        }
-        if backend.is_some() {
-            changes.restart_all(&self.plan, &plan);
-        }
+        let mut changes = match &self.backend {
+            Backend::Local(_) => {
+                let mut changes = Changes::between(&self.plan, &plan);
+                changes.restart_scaled();
+                changes
+            }
+            Backend::Kafka(_) => Changes::on_a_cluster(&self.plan, &plan),
+        };
+        let elsewhere = self.elsewhere();
+        changes.restart_on_another(&self.plan, &plan, |stage| {
+            backend.is_some() || elsewhere.contains(stage)
+        });
         let touches = |change: &Change| change.kind != ChangeKind::Swap;
         if changes.stages.iter().any(touches) {
             let target = backend.as_ref().unwrap_or(&self.backend);
@@ -308,55 +345,71 @@ impl Supervisor {
         // Nothing can fail from here on.
         if let Some(backend) = backend {
             self.backend = backend;
+            self.era += 1;
         }
         for change in &changes.stages {
             let stage = plan.stages.iter().find(|stage| stage.name == change.stage);
-            self.carry_out(change, stage, &mut chains);
+            let version = stage.map(|stage| self.version(stage));
+            self.carry_out(change, version, &mut chains, true);
         }
         self.plan = plan;
         Ok(changes)
     }
 
+    /// Stages that went back, and with that to another backend than the present one.
+    fn elsewhere(&self) -> BTreeSet<String> {
+        let running = self.running.iter().filter(|(_, running)| {
+            let wanted = running.wanted();
+            wanted.is_some_and(|version| version.era != self.era)
+        });
+        running.map(|((name, _), _)| name.clone()).collect()
+    }
+
+    /// Have the parts of a stage go over to `version`, or end. If they `can_go_back` they do so if
+    /// they fail.
     fn carry_out(
         &mut self,
         change: &Change,
-        stage: Option<&Stage>,
+        version: Option<Arc<Version>>,
         chains: &mut BTreeMap<Id, Chain>,
+        can_go_back: bool,
     ) {
-        let parts = stage.map(Stage::parts).unwrap_or_default();
-        let mut before = None;
+        let parts = { version.as_ref() }.map(|version| version.stage.parts());
+        let parts = parts.unwrap_or_default();
+        let mut present = None;
         for ((name, part), running) in &mut self.running {
             if *name != change.stage {
                 continue;
             }
-            before.get_or_insert_with(|| running.stage.clone());
+            present.get_or_insert_with(|| running.version.clone());
             if !parts.iter().any(|stays| stays.name == *part) {
                 running.next = Some(Next::Nothing);
                 running.stop.cancel();
             }
         }
-        let Some(stage) = stage else { return };
+        let Some(version) = version else { return };
+        let stage = &version.stage;
         for part in parts {
             let id = (stage.name.clone(), part.name.clone());
             let Some(running) = self.running.get_mut(&id) else {
-                let before = before.as_ref().map(|before| Before {
-                    stage: Box::new(before.clone()),
-                    backend: self.backend.clone(),
-                });
-                self.start(stage.clone(), part, before);
+                let before = present.clone().filter(|_| can_go_back);
+                self.start(version.clone(), part, before);
                 continue;
             };
             match (chains.remove(&id), &change.kind) {
                 (Some(chain), _) if running.next.is_none() => {
                     running.slot.put(chain);
                     self.legs.swapped(stage);
-                    running.stage = stage.clone();
+                    running.version = version.clone();
                 }
                 (_, ChangeKind::Scale { .. }) if running.next.is_none() => {
-                    running.stage = stage.clone();
+                    running.version = version.clone();
                 }
                 _ => {
-                    running.next = Some(Next::Start(Box::new(stage.clone())));
+                    running.next = Some(Next::Start {
+                        version: version.clone(),
+                        before: can_go_back.then(|| running.version.clone()),
+                    });
                     running.stop.cancel();
                 }
             }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_flow::{LegStats, Status};
@@ -15,6 +16,9 @@ use gristmill_runner::{
     ApplyError, Backend, ChangeKind, Changes, CountStore, LegView, Pipeline, Plan, PlanError,
     module_sources, registry,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 const EVENTS: u64 = 12_000;
@@ -376,6 +380,108 @@ async fn what_cannot_work_leaves_all_as_it_was() {
     let counts = bed.finish().await;
     assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
     assert!(counts["2"] > 0, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_back_goes_back_to_where_it_ran() {
+    let mut bed = Bed::start().await;
+    bed.count("1", 200).await;
+
+    // All go to another place, where the sink cannot start as it is to be.
+    let other = Backend::local(&bed.dir.path().join("other")).unwrap();
+    let plan = bed
+        .renewed(&PIPELINE.replace("{value}", "{valeu}"))
+        .unwrap();
+    let control = bed.pipeline.control();
+    let changes = control.apply(plan, Some(other.clone())).await.unwrap();
+    let expect = [
+        ("counts", &ChangeKind::Restart(vec!["redis", "kafka"])),
+        ("stream", &ChangeKind::Restart(vec!["kafka"])),
+    ];
+    assert_eq!(kinds(&changes), expect);
+    let before = LegStats::get(&bed.leg("stream").stats.records_in);
+    bed.wait("the source in the other place", || async {
+        let read = LegStats::get(&bed.leg("stream").stats.records_in);
+        read > before + 1_000 && bed.leg("counts").stats.status() == Status::Running
+    })
+    .await;
+    bed.backend = other;
+    assert_eq!(bed.counts().await, BTreeMap::new());
+
+    // Where the others are is still where it belongs: the next change takes it there.
+    let changes = bed.apply(PIPELINE).await;
+    let restart = ChangeKind::Restart(vec!["kafka"]);
+    assert_eq!(kinds(&changes), [("counts", &restart)]);
+    bed.count("1", 200).await;
+    assert_eq!(bed.apply(PIPELINE).await, Changes::default());
+    bed.pipeline.stop(Duration::ZERO).await.unwrap();
+    bed.server.stop().await;
+}
+
+/// A server with one stream that works and says nothing, `/a`; once that is read, `/b` is not
+/// there. Tells when the reader of `/a` has gone.
+async fn half_a_server() -> (String, oneshot::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (gone, is_gone) = oneshot::channel();
+    let mut gone = Some(gone);
+    let (read, is_read) = watch::channel(false);
+    let read = Arc::new(read);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (read, mut is_read) = (read.clone(), is_read.clone());
+            let mut request = vec![0; 4096];
+            let n = stream.read(&mut request).await.unwrap();
+            if request[..n].starts_with(b"GET /a") {
+                let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: a\n\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                let gone = gone.take();
+                tokio::spawn(async move {
+                    read.send_replace(true);
+                    while matches!(stream.read(&mut request).await, Ok(1..)) {}
+                    gone.unwrap().send(()).unwrap();
+                });
+            } else {
+                tokio::spawn(async move {
+                    is_read.wait_for(|read| *read).await.unwrap();
+                    let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                });
+            }
+        }
+    });
+    (url, is_gone)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_parts_of_a_stage_go_back_if_one_must() {
+    let streams = |url: &str| {
+        // Longer than our patience: `a` is not to leave because it hears nothing.
+        let both = format!("read-timeout: 10m\n      url: {{a: {url}/a, b: {url}/b}}");
+        PIPELINE.replace("url: URL", &both)
+    };
+    let old = PIPELINE.replace("url: URL", "url: {a: URL, b: URL}");
+    let mut bed = Bed::start_with(&old, None).await;
+    bed.count("1", 200).await;
+
+    let (url, a_is_gone) = half_a_server().await;
+    let plan = bed.renewed(&streams(&url)).unwrap();
+    let changes = bed.pipeline.control().apply(plan, None).await.unwrap();
+    let restart = ChangeKind::Restart(vec!["sse"]);
+    assert_eq!(kinds(&changes), [("stream", &restart)]);
+    // `b` fails while `a` does what it was changed to: `a` goes back too.
+    let gone = tokio::time::timeout(PATIENCE, a_is_gone).await;
+    gone.expect("a reads on").unwrap();
+
+    let stats = bed.leg("stream").stats;
+    let before = LegStats::get(&stats.records_in);
+    bed.wait("both as they were", || async {
+        LegStats::get(&stats.records_in) > before + 300 && stats.status() == Status::Running
+    })
+    .await;
+    assert_eq!(bed.apply(&old).await, Changes::default());
+    bed.pipeline.stop(Duration::ZERO).await.unwrap();
+    bed.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

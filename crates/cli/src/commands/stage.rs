@@ -70,13 +70,13 @@ async fn work(worker: &mut Worker, args: &StageArgs) -> anyhow::Result<()> {
         tokio::select! {
             result = pipeline.ended() => break result,
             order = worker.orders.recv() => match order {
-                Some(Order::Take(dir)) => {
+                Some(Order::Take { number, dir }) => {
                     let taken = stages.take(dir, &control).await;
                     changes.send_modify(|current| {
                         *current = Arc::new((stages.plan.manifest.clone(), current.1.clone()));
                     });
-                    let taken = taken.map_err(|error| logging::redacted(&output::chain(&error)));
-                    Report::Took(taken).send();
+                    let result = taken.map_err(|error| logging::redacted(&output::chain(&error)));
+                    Report::Took { number, result }.send();
                 }
                 Some(Order::Stop { drain_ms }) => {
                     break pipeline.stop(Duration::from_millis(drain_ms)).await;
@@ -92,23 +92,26 @@ async fn work(worker: &mut Worker, args: &StageArgs) -> anyhow::Result<()> {
                 // The supervisor is gone.
                 None => return Ok(()),
             },
-            _ = ticks.tick() => report(&legs),
+            _ = ticks.tick() => report(&legs, served.is_none()),
         }
     };
-    report(&legs);
+    report(&legs, served.is_none());
     if let Some(served) = served {
         served.close().await;
     }
     Ok(result?)
 }
 
-fn report(legs: &Legs) {
+/// Tell the supervisor of the stages, and of passing records if it is the one that shows them.
+fn report(legs: &Legs, shows: bool) {
     let (mut stages, mut tapped) = (BTreeMap::new(), BTreeMap::new());
     for leg in legs.all() {
         // At every report, so that nothing old is left for whoever looks next.
-        let records = leg.stats.tap.take();
-        if !records.is_empty() {
-            tapped.insert(leg.name.clone(), records);
+        if shows {
+            let records = leg.stats.tap.take();
+            if !records.is_empty() {
+                tapped.insert(leg.name.clone(), records);
+            }
         }
         stages.insert(leg.name, leg.stats.snapshot().redacted(logging::redacted));
     }

@@ -15,12 +15,32 @@ use tokio::time::Instant;
 
 use super::child::Child;
 use super::{END_MAX, Group, Host, StageView, Supervisor};
-use crate::{Deployed, Revision, SUPERVISOR};
+use crate::{Deployed, Request, Revision, SUPERVISOR};
 
 /// A process reads the file and loads modules until it is ready.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// A running one also has brokers make topics.
 const TAKE_MAX: Duration = Duration::from_secs(60);
+/// What has no limit of its own: files, and what the host does.
+const BESIDE_MAX: Duration = Duration::from_secs(60);
+
+/// The longest that a supervisor of `stages` may take for `request`; one that takes longer hangs.
+pub(crate) fn longest(request: &Request, stages: usize) -> Duration {
+    // Told to end, then killed.
+    let end = END_MAX * 2;
+    let steps = match request {
+        Request::Status => Duration::ZERO,
+        // They take it one after the other, and take it back so.
+        Request::Apply { .. } => {
+            let stages = u32::try_from(stages).unwrap_or(u32::MAX);
+            READY_MAX + TAKE_MAX.saturating_mul(stages).saturating_mul(2) + end
+        }
+        Request::Restart { .. } => READY_MAX + end,
+        // Sources, then sinks.
+        Request::Stop { drain_ms } => Duration::from_millis(*drain_ms) + end * 2,
+    };
+    steps + BESIDE_MAX
+}
 
 impl<H: Host> Supervisor<H> {
     /// Go over to the revision in `staged`.
@@ -337,4 +357,30 @@ fn groups(revision: &Revision) -> Vec<(String, Group)> {
             (stage.name.clone(), group)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_waits_for_longer_than_every_step_may_take() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let drain_ms = 600_000;
+        let stop = longest(&Request::Stop { drain_ms }, 3);
+        // Sources are told, killed, then sinks drain, are told, killed.
+        assert!(stop > minutes(10) + END_MAX * 4, "{stop:?}");
+        let apply = |stages| {
+            let (base, staged) = (1, "/staged".into());
+            longest(&Request::Apply { base, staged }, stages)
+        };
+        for stages in [0, 1, 2, 20] {
+            let each = (TAKE_MAX * 2) * stages;
+            let least = READY_MAX + each + END_MAX * 2;
+            assert!(apply(stages as usize) > least, "{stages}");
+        }
+        // Whatever was asked for, it is a time.
+        let _ = longest(&Request::Stop { drain_ms: u64::MAX }, usize::MAX);
+        let _ = apply(usize::MAX);
+    }
 }

@@ -24,6 +24,9 @@ pub(super) struct Child {
     process: Option<Process>,
     orders: ChildStdin,
     is_ready: bool,
+    /// How often it was asked to take a revision.
+    takes: u64,
+    /// Its answer to the last of them.
     took: Option<Result<Vec<String>, String>>,
     ended: Option<(Option<String>, bool)>,
     exit: Option<String>,
@@ -76,6 +79,7 @@ impl Child {
             process,
             orders,
             is_ready: false,
+            takes: 0,
             took: None,
             ended: None,
             exit: None,
@@ -89,7 +93,11 @@ impl Child {
     /// Ask it to go over to the revision in `dir`.
     pub(super) fn take(&mut self, dir: &Path) {
         self.took = None;
-        self.order(&Order::Take(dir.to_owned()));
+        self.takes += 1;
+        self.order(&Order::Take {
+            number: self.takes,
+            dir: dir.to_owned(),
+        });
     }
 
     pub(super) fn stop(&mut self, drain_ms: u64) {
@@ -119,7 +127,9 @@ impl Child {
     pub(super) fn reported(&mut self, report: Report) {
         match report {
             Report::Ready => self.is_ready = true,
-            Report::Took(result) => self.took = Some(result),
+            Report::Took { number, result } if number == self.takes => self.took = Some(result),
+            // It comes too late: what was asked since is answered after it.
+            Report::Took { .. } => {}
             Report::Ended { error, is_final } => self.ended = Some((error, is_final)),
             Report::Stages(_) | Report::Tapped(_) => {}
         }
