@@ -45,28 +45,50 @@ pub(crate) struct Show {
     pub(crate) json: bool,
 }
 
-/// Ctrl-C and SIGTERM.
+/// Ctrl-C, SIGTERM, and the end of the terminal.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// None under `nohup`, which asks for it to be ignored.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    /// From now on neither ends the process by itself.
+    /// From now on none of them ends the process by itself.
     pub(crate) fn new() -> std::io::Result<Self> {
+        let hangup = match is_ignored(SignalKind::hangup()) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup,
         })
     }
 
-    /// True for Ctrl-C, false for SIGTERM (a supervisor's ordinary stop).
+    /// True for Ctrl-C, false for SIGTERM (a supervisor's ordinary stop) and a terminal's end.
     pub(crate) async fn next(&mut self) -> bool {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => true,
             _ = self.terminate.recv() => false,
+            _ = hangup => false,
         }
     }
+}
+
+/// Whether whoever started us wants `kind` to be ignored; where that cannot be read, no.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.unwrap_or(0) >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 /// Run `plan` until it ends, then drain it and report.

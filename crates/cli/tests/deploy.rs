@@ -6,12 +6,14 @@ mod common;
 mod deploy_site;
 
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::pause;
 use deploy_site::{Site, said};
 use gristmill_deploy::Process;
+use gristmill_replay::{GeneratorOptions, Server, ServerOptions, Source};
 
 #[test]
 fn of_many_starts_at_once_one_starts() {
@@ -93,6 +95,56 @@ fn kills_at_any_moment_of_a_start_leave_at_most_one() {
     site.until(|site| site.processes().is_empty());
     site.succeed(&["deploy", "start", "--local"]);
     assert_eq!(site.processes().len(), 2);
+}
+
+#[test]
+fn what_a_stage_in_the_background_would_find_is_found_before() {
+    let site = Site::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (args, reason) in [
+        (["--local", "--listen", &address], "cannot listen on"),
+        (
+            ["--local=/proc/none", "--listen", "0"],
+            "cannot make /proc/none",
+        ),
+    ] {
+        let output = site.run(&[&["deploy", "start"][..], &args].concat());
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(reason), "{text}");
+        assert_eq!(site.processes(), [], "{text}");
+    }
+}
+
+#[test]
+fn the_page_of_an_embedded_deployment_shows_passing_records() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let source = Source::Generate {
+        options: GeneratorOptions::default(),
+        events: None,
+    };
+    let options = ServerOptions {
+        rate: Some(100.0),
+        ..ServerOptions::new(source)
+    };
+    let server = runtime.block_on(Server::start(options)).unwrap();
+    let site = Site::new();
+    site.edit(|text| text.replace("http://127.0.0.1:9/stream", &server.url()));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    site.succeed(&["deploy", "start", "--local", "--listen", &address]);
+    let mut stream = std::net::TcpStream::connect(&address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let request = format!("GET /tap HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let mut records = lines.filter(|line| line.starts_with("data: {\"records\":["));
+    let frame = records.next().unwrap();
+    assert!(frame.contains("\"topic\":\"edits\""), "{frame}");
 }
 
 #[test]

@@ -66,6 +66,30 @@ fn a_demo_ends_on_ctrl_c_with_a_table() {
     assert!(text.contains("edit") && text.contains("total"), "{text}");
 }
 
+#[test]
+fn a_demo_that_is_cut_short_says_so_and_blames_no_counts() {
+    let args = ["demo", "--events", "18446744073709551615", "--rate", "200"];
+    let mut command = gristmill(args);
+    command.args(["--for", "2s"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("Ended after "), "{text}");
+    assert!(!text.contains("differ"), "{text}");
+}
+
+#[test]
+fn a_closed_terminal_ends_a_demo_in_order() {
+    let mut running = Running::start(gristmill(["demo", "--rate", "2000"]));
+    running.wait_for("Ctrl-C ends it");
+    pause(Duration::from_secs(1));
+    running.signal(libc::SIGHUP);
+    let output = running.finish();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("total"), "{text}");
+}
+
 fn a_recorded_stream_arrives_once(project: &Project) {
     let file = project.dir.path().join("recorded.sse");
     let options = GeneratorOptions {

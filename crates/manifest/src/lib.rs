@@ -56,7 +56,7 @@ pub use overrides::{Override, OverrideError};
 pub use redact::Redactions;
 pub use render::printable;
 pub use schema::{Additional, Schema, Type};
-pub use spec::{ConnectorSpec, Direction, SectionCheck, SpecError};
+pub use spec::{ConnectorSpec, Direction, SectionCheck, SectionMistake, SpecError};
 pub use text::nearest;
 pub use vars::{MapVariables, NoVariables, Variables};
 pub use yaml::TEXT_BYTES_MAX;

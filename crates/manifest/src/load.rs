@@ -172,15 +172,25 @@ fn check_sections(
         let Some(spec) = spec_of(node, specs) else {
             continue;
         };
-        let Some(Err(what)) = spec.check.map(|check| check(connector.section.value())) else {
+        let Some(Err(mistake)) = spec.check.map(|check| check(connector.section.value())) else {
             continue;
         };
-        let entry = node.map().and_then(|map| map.entry(&spec.section));
-        let span = entry.map_or(node.span, |entry| entry.key_span);
-        let path = entry.map_or_else(|| at.path.clone(), |entry| at.key(entry).path);
-        let what = manifest.redactions.apply(&what);
+        let reason = manifest.redactions.apply(&mistake.reason);
+        let (key, message) = match mistake.key.is_empty() {
+            true => (&spec.section, format!("`{}`: {reason}", spec.section)),
+            false => (&mistake.key, reason),
+        };
+        // The key itself, or the nearest around it that is written down.
+        let (mut span, mut at, mut inner) = (node.span, at.clone(), *node);
+        for key in key.split('.') {
+            let Some(entry) = inner.map().and_then(|map| map.entry(key)) else {
+                break;
+            };
+            (span, inner) = (entry.key_span, &entry.node);
+            at = at.key(entry);
+        }
         report
-            .error(span, &path, format!("`{}`: {what}", spec.section))
+            .error(span, &at.path, message)
             .help(format!("see `gristmill connector describe {}`", spec.name));
     }
 }

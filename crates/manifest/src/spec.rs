@@ -17,8 +17,28 @@ pub enum Direction {
 }
 
 /// A check of a section that its schema cannot express, such as the connector's own
-/// `Config::deserialize`; the error is shown at the section. It must not do I/O.
-pub type SectionCheck = fn(&Json) -> Result<(), String>;
+/// `Config::deserialize`. It must not do I/O.
+pub type SectionCheck = fn(&Json) -> Result<(), SectionMistake>;
+
+/// What [`SectionCheck`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionMistake {
+    /// The key that is wrong, from the connector's root (`redis.url`); empty for the section as a
+    /// whole.
+    pub key: String,
+    /// What is wrong, and the remedy.
+    pub reason: String,
+}
+
+impl SectionMistake {
+    /// Of the section as a whole.
+    pub fn whole(reason: impl ToString) -> Self {
+        Self {
+            key: String::new(),
+            reason: reason.to_string(),
+        }
+    }
+}
 
 /// A connector as its `Connector.toml` describes it.
 #[derive(Debug, Clone)]

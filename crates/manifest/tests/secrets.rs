@@ -8,7 +8,7 @@ mod common;
 
 use common::{PIPELINE, specs};
 use gristmill_manifest::{
-    ConnectorSpec, Diagnostic, Diagnostics, Manifest, MapVariables, Variables,
+    ConnectorSpec, Diagnostic, Diagnostics, Manifest, MapVariables, SectionMistake, Variables,
 };
 
 const SECRET: &str = "hunter2: {\"x\"}";
@@ -150,7 +150,7 @@ fn a_connectors_own_check_is_masked_and_placed() {
     let check = |value: &serde_json::Value| {
         serde_json::from_value::<Strict>(value.clone())
             .map(drop)
-            .map_err(|error| error.to_string())
+            .map_err(SectionMistake::whole)
     };
     let mut specs = specs();
     specs[1] = specs[1].clone().with_check(check);

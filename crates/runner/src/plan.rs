@@ -152,13 +152,6 @@ impl Plan {
         Self::with(engine, manifest, only, sources, progress)
     }
 
-    /// Sections of `manifest` that are well-formed and make no sense: all of them, and nothing is
-    /// read or built for it.
-    pub fn mistakes(manifest: &Manifest) -> Vec<PlanError> {
-        let sections = manifest.connectors.iter().map(section);
-        sections.filter_map(Result::err).collect()
-    }
-
     /// The plan of a changed `manifest`, or of changed SmartModules: the same stages are kept, and
     /// the same engine runs the modules.
     ///

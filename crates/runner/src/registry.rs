@@ -1,7 +1,7 @@
 //! The connectors that this build knows.
 
 use gristmill_flow::Connector;
-use gristmill_manifest::ConnectorSpec;
+use gristmill_manifest::{ConnectorSpec, SectionMistake};
 use gristmill_redis_sink::RedisSink;
 use serde::Deserialize;
 
@@ -12,12 +12,21 @@ use crate::plan::SseSource;
 /// # Panics
 /// If a connector of this build ships an unreadable `Connector.toml`; a test reads them all.
 pub fn specs() -> Vec<ConnectorSpec> {
-    let redis = spec::<RedisSink>().with_check(|section| {
-        let config = gristmill_redis_sink::Config::deserialize(section)
-            .map_err(|error| error.to_string())?;
-        config.check().map_err(|error| error.to_string())
+    let sse = spec::<SseSource>().with_check(|section| {
+        let config = read::<SseSource>(section)?;
+        config.validate().map_err(|error| SectionMistake {
+            key: error.key(),
+            reason: error.to_string(),
+        })
     });
-    vec![spec::<SseSource>(), redis]
+    let redis = spec::<RedisSink>().with_check(|section| {
+        let config = read::<RedisSink>(section)?;
+        config.check().map_err(|error| SectionMistake {
+            key: error.key(),
+            reason: error.to_string(),
+        })
+    });
+    vec![sse, redis]
 }
 
 /// The connector of this type by the name that lives as long as the program.
@@ -26,14 +35,14 @@ pub fn kind(name: &str) -> Option<&'static str> {
     kinds.into_iter().find(|kind| *kind == name)
 }
 
-/// A connector's description, with its own config as a further check of the section.
+fn read<C: Connector>(section: &serde_json::Value) -> Result<C::Config, SectionMistake> {
+    C::Config::deserialize(section).map_err(SectionMistake::whole)
+}
+
+/// A connector's description.
 fn spec<C: Connector>() -> ConnectorSpec {
     match ConnectorSpec::parse(C::SPEC) {
-        Ok(spec) => spec.with_check(|section| {
-            C::Config::deserialize(section)
-                .map(drop)
-                .map_err(|error| error.to_string())
-        }),
+        Ok(spec) => spec,
         Err(error) => panic!("the Connector.toml of {} is unreadable: {error}", C::TYPE),
     }
 }

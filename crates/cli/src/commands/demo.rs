@@ -4,11 +4,13 @@
 //! embedded topics and counts. Only the stream's address differs from the real thing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::Context;
 use gristmill_flow::LegStats;
 use gristmill_replay::{GeneratorOptions, Server, ServerOptions, Source, Tally};
-use gristmill_runner::{Backend, LegView, Report};
+use gristmill_runner::{Backend, LegView, Report, Stage, StageConfig};
 
 use crate::args::DemoArgs;
 use crate::project::Project;
@@ -96,31 +98,51 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
             dir.display()
         ));
     }
+    let complete = Arc::new(AtomicBool::new(false));
     let ends = Ends {
         run_for: args.end.run_for,
         until_idle: None,
         when: args.events.map(|events| {
-            Box::new(move |legs: &[LegView]| all_the_way(legs, events)) as session::When
+            let complete = Arc::clone(&complete);
+            let when = move |legs: &[LegView]| {
+                complete.fetch_or(all_the_way(legs, events), Relaxed);
+                complete.load(Relaxed)
+            };
+            Box::new(when) as session::When
         }),
         drain: args.end.drain,
     };
-    let generated = args.events.map(|events| Generated::of(&generator, events));
+    // Only of plain totals does the generator know what they are to be.
+    let counts_all = |stage: &Stage| !matches!(&stage.config, StageConfig::Redis(redis) if redis.window.is_some());
+    let compares = plan.stages.iter().all(counts_all);
     let show = session::Show {
         listen: args.watch.listen.map_or(Listen::Free, Listen::At),
         json: args.end.json,
     };
     let outcome = session::run(plan, backend, ends, None, show, |report| {
+        // After a run that came to its end only: how many there are is the user's to say.
+        let made = args.events.filter(|_| complete.load(Relaxed));
+        let generated = made.map(|events| Generated::of(&generator, events));
         let text = if args.end.json {
             serde_json::to_string(&DemoReport { report, generated })?
         } else {
             let mut text = output::report_text(report);
-            if let Some(generated) = &generated {
-                let same = generated.counts == report.counts;
-                text.push_str(if same {
-                    "\nThe counts are exactly what the generator made."
-                } else {
-                    "\nThe counts differ from what the generator made (earlier runs in this directory?)."
-                });
+            match (&generated, args.events) {
+                (Some(generated), _) if generated.counts == report.counts => {
+                    text.push_str("\nThe counts are exactly what the generator made.");
+                }
+                (Some(_), _) if compares => {
+                    text.push_str("\nThe counts differ from what the generator made");
+                    text.push_str(match &args.dir {
+                        Some(_) => " (earlier runs in this directory?).",
+                        None => ".",
+                    });
+                }
+                (None, Some(events)) => {
+                    let ended = format!("\nEnded after {} of {events} events.", report.events);
+                    text.push_str(&ended);
+                }
+                _ => {}
             }
             text
         };

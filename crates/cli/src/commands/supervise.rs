@@ -97,7 +97,9 @@ impl Host for Stages {
         let legs = stages.iter().filter_map(|stage| leg(revision, stage));
         self.legs.set(legs.collect());
         if revision.local.is_some() {
-            return Ok(revision.listen.map(|addr| addr.to_string()));
+            // The process that serves it says which port it got; we know one that was asked for.
+            let known = revision.listen.filter(|addr| addr.port() != 0);
+            return Ok(known.map(|addr| addr.to_string()));
         }
         let fail = |error: anyhow::Error| output::chain(&error);
         if self.told.as_ref().is_none_or(|told| told.dir != dir) {

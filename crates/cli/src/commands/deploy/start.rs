@@ -44,7 +44,8 @@ pub(super) async fn run(args: DeployStartArgs) -> anyhow::Result<Outcome> {
         listen: args.watch.listen,
         cwd: std::env::current_dir()?,
     };
-    if how.local.is_none() {
+    let (local, listen) = (how.local.clone(), how.listen);
+    if local.is_none() {
         // Certificates that cannot be used are told here, not by a stage in the background.
         let backend = project.cluster()?;
         project.counts(&backend)?;
@@ -56,6 +57,19 @@ pub(super) async fn run(args: DeployStartArgs) -> anyhow::Result<Outcome> {
     let revision = deployed::stage(&args.file, how, staged.path(), wanted)?;
     if deployment.is_locked() {
         return add(&deployment, revision, only);
+    }
+    if let Some(dir) = &local {
+        // What else a stage in the background would find, where nobody looks. The directory is not
+        // opened: that would shut out who starts at the same time.
+        std::fs::create_dir_all(dir).with_context(|| {
+            let dir = dir.display();
+            format!("cannot make {dir}: name a directory that you can write with --local=DIR")
+        })?;
+        if let Some(listen) = listen.filter(|listen| listen.port() != 0) {
+            std::net::TcpListener::bind(listen).with_context(|| {
+                format!("cannot listen on {listen}: name a free port with --listen")
+            })?;
+        }
     }
     if deployment.deployed()?.is_some() {
         output::note(&format!(
@@ -78,14 +92,19 @@ pub(super) async fn run(args: DeployStartArgs) -> anyhow::Result<Outcome> {
     let failed = |stage: &&gristmill_deploy::StageStatus| {
         stage.given_up || matches!(stage.status, Status::Failed(_))
     };
-    match status.stages.iter().find(failed) {
-        Some(stage) => bail!(
-            "{} fails; its supervisor goes on trying: see `gristmill deploy log {}`",
-            stage.name,
-            stage.name
-        ),
-        None => Ok(Outcome::Done),
-    }
+    let Some(stage) = status.stages.iter().find(failed) else {
+        return Ok(Outcome::Done);
+    };
+    let reason = match &stage.status {
+        Status::Failed(reason) => format!(": {reason}"),
+        _ => String::new(),
+    };
+    let next = match stage.given_up {
+        true => "it is not started again",
+        false => "its supervisor goes on trying",
+    };
+    let name = &stage.name;
+    bail!("{name} fails{reason}; {next}: see `gristmill deploy log {name}`")
 }
 
 /// Start a supervisor on its own, and wait until its stages are ready.
