@@ -200,7 +200,8 @@ pub(crate) struct DemoArgs {
     /// End once N events went all the way.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) events: Option<u64>,
-    /// Events a second; 0 means as fast as they are taken [default: 500, with --events 0].
+    /// Events a second; 0 means as fast as they are taken [default: 500; with --events 0, as fast
+    /// as they are taken].
     #[arg(long, value_name = "N")]
     pub(crate) rate: Option<f64>,
     /// Which events are made; the same seed makes the same ones.
@@ -344,6 +345,11 @@ pub(crate) enum AtEnd {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    group(clap::ArgGroup::new("random").multiple(true)
+        .args(["generate", "cut_every", "duplicate_every", "stall_every", "refuse_every"])),
+    group(clap::ArgGroup::new("cuts").multiple(true).args(["cut_after", "cut_every"])),
+)]
 pub(crate) struct ReplayArgs {
     /// A recording: .sse (raw stream) or .ndjson (one JSON document a line).
     #[arg(value_hint = ValueHint::FilePath, required_unless_present = "generate", conflicts_with = "generate")]
@@ -351,8 +357,8 @@ pub(crate) struct ReplayArgs {
     /// Serve N generated recentchange events; 0 means without end.
     #[arg(long, value_name = "N")]
     pub(crate) generate: Option<u64>,
-    /// Which events are generated; the same seed makes the same ones.
-    #[arg(long, default_value_t = 1)]
+    /// Which events are generated, and what happens at random; the same seed makes the same.
+    #[arg(long, default_value_t = 1, requires = "random")]
     pub(crate) seed: u64,
     /// Where to listen; port 0 takes a free one and says which.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
@@ -364,7 +370,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) cut_after: Option<u64>,
     /// Drop connections within the next event instead of between two.
-    #[arg(long)]
+    #[arg(long, requires = "cuts")]
     pub(crate) cut_mid_event: bool,
     /// Resume as inexactly as Wikimedia's servers do: by time stamps, out of order by up to 15 s.
     #[arg(long)]
@@ -381,11 +387,12 @@ pub(crate) struct ReplayArgs {
     /// Answer 429 or 503 to one in N requests, at random.
     #[arg(long, value_name = "N")]
     pub(crate) refuse_every: Option<u64>,
+    // `requires` alone does not do: clap waives it where a path conflicts with --generate.
     /// One in N generated events is a canary.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "generate", conflicts_with = "path")]
     pub(crate) canary_every: Option<u64>,
     /// One in N generated events is not JSON.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "generate", conflicts_with = "path")]
     pub(crate) malformed_every: Option<u64>,
     /// Put the time of sending into `meta.dt`, to measure latency.
     #[arg(long)]
@@ -413,20 +420,20 @@ pub(crate) struct TapArgs {
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) run_for: Option<Duration>,
     /// Go on after this SSE id.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = "For a URL")]
     pub(crate) last_event_id: Option<String>,
     /// Start this far back (epoch milliseconds or ISO 8601); Wikimedia keeps 7 to 31 days.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", help_heading = "For a URL")]
     pub(crate) since: Option<String>,
     /// What we say we are; some servers refuse clients without a contact address.
-    #[arg(long, value_name = "TEXT", default_value = concat!("gristmill/", env!("CARGO_PKG_VERSION"), " (https://example.org; you@example.org)"))]
+    #[arg(long, value_name = "TEXT", help_heading = "For a URL", default_value = concat!("gristmill/", env!("CARGO_PKG_VERSION"), " (https://example.org; you@example.org)"))]
     pub(crate) user_agent: String,
     /// Start at the topic's end and follow it (default: from the beginning to the end).
-    #[arg(long)]
+    #[arg(long, help_heading = "For a topic")]
     pub(crate) follow: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "For a topic")]
     pub(crate) file: FileArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "For a topic")]
     pub(crate) local: LocalArgs,
 }
 

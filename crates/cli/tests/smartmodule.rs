@@ -128,6 +128,9 @@ fn every_error_is_told_and_is_the_exit_code() {
         "",
         "there is no Cargo.toml here",
     );
+    std::fs::write(dir.join("page.wasm"), "<html>").unwrap();
+    let junk = "error: SmartModule page is no WASM module (it starts with `<htm`)\n";
+    check(dir, &["test", "page.wasm", "--text", "x"], 2, "", junk);
     std::fs::write(dir.join("empty.wasm"), "").unwrap();
     check(
         dir,

@@ -103,6 +103,22 @@ fn offsets(text: &str) -> Vec<usize> {
     text.char_indices().map(|(at, _)| at).collect()
 }
 
+/// The first tab that indents a line after the one of byte `at`; one in a blank line means nothing.
+fn indenting_tab(text: &str, at: usize) -> Option<usize> {
+    let mut start = at;
+    for line in text.get(at..)?.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        if start > at
+            && indent < line.len()
+            && let Some(tab) = line[..indent].find('\t')
+        {
+            return Some(start + tab);
+        }
+        start += line.len();
+    }
+    None
+}
+
 /// A collection that is not closed yet.
 enum Open {
     List {
@@ -211,7 +227,11 @@ impl Composer<'_> {
     }
 
     fn syntax(&self, error: &saphyr_parser::ScanError) -> YamlError {
-        let at = self.byte(error.marker().index());
+        let mut at = self.byte(error.marker().index());
+        // That place is the start of the text that the tab's line would go on with.
+        if error.info().contains("found a tab") {
+            at = indenting_tab(self.text, at).unwrap_or(at);
+        }
         crate::syntax::explain(self.source, self.text, at, error.info())
     }
 

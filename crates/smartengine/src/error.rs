@@ -19,7 +19,7 @@ pub enum EngineError {
         error: std::io::Error,
     },
     /// The bytes are not a WASM module that this engine takes.
-    #[error("SmartModule {module}: not a valid WASM module: {reason}")]
+    #[error("SmartModule {module}{}", invalid(reason))]
     Invalid {
         /// The module's name.
         module: String,
@@ -66,4 +66,50 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+}
+
+/// What follows the module's name, on one line: wasmtime prints the first bytes of what is no WASM
+/// as a list with a line for each.
+fn invalid(reason: &str) -> String {
+    if let Some(bytes) = first_bytes(reason) {
+        return format!(
+            " is no WASM module (it starts with `{}`)",
+            bytes.escape_ascii()
+        );
+    }
+    let words: Vec<&str> = reason.split_whitespace().collect();
+    format!(": not a valid WASM module: {}", words.join(" "))
+}
+
+/// The bytes that stand where WASM's magic number should.
+fn first_bytes(reason: &str) -> Option<Vec<u8>> {
+    let (_, list) = reason.split_once("bad magic number")?;
+    let (list, _) = list.split_once("actual=[")?.1.split_once(']')?;
+    let bytes = list.split(',').map(str::trim).filter(|it| !it.is_empty());
+    bytes
+        .map(|byte| u8::from_str_radix(byte.trim_start_matches("0x"), 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_wasm_is_told_on_one_line() {
+        let text = |reason: &str| {
+            let (module, reason) = ("m".to_owned(), reason.to_owned());
+            EngineError::Invalid { module, reason }.to_string()
+        };
+        assert_eq!(
+            text(
+                "bad magic number - expected=[\n 0x0,\n] actual=[\n 0x3c,\n 0x1,\n] (at offset 0x0)"
+            ),
+            "SmartModule m is no WASM module (it starts with `<\\x01`)"
+        );
+        assert_eq!(
+            text("one\n  two"),
+            "SmartModule m: not a valid WASM module: one two"
+        );
+    }
 }

@@ -3,18 +3,49 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use clap::CommandFactory;
+use clap::parser::ValueSource;
 use gristmill_flow::LegStats;
 use gristmill_manifest::printable;
 use gristmill_record::RecordRef;
 use gristmill_sse_source::header;
 use serde::Serialize;
 
-use crate::args::TapArgs;
+use crate::args::{Cli, TapArgs};
 use crate::session::Signals;
-use crate::{Outcome, output};
+use crate::{Outcome, UsageError, output};
 
 mod stream;
 mod topic;
+
+/// What only a URL or only a topic has: the flag's id, and why the other kind does without it.
+type Flag = (&'static str, &'static str);
+
+const URL_FLAGS: [Flag; 3] = [
+    (
+        "last_event_id",
+        "a topic is read from its beginning, or with --follow from its end on",
+    ),
+    (
+        "since",
+        "a topic is read from its beginning, or with --follow from its end on",
+    ),
+    (
+        "user_agent",
+        "it tells a stream's server who asks, and no broker",
+    ),
+];
+const TOPIC_FLAGS: [Flag; 5] = [
+    (
+        "follow",
+        "a stream is followed anyway; --since says where it starts",
+    ),
+    ("file", FILE),
+    ("set", FILE),
+    ("secrets", FILE),
+    ("local", "it says where a topic is, and a URL is a place"),
+];
+const FILE: &str = "the pipeline's file says where a topic is, and a stream is read without one";
 
 /// One event or record as it is printed with `--json`.
 #[derive(Serialize)]
@@ -99,6 +130,8 @@ impl Line<'_> {
 }
 
 pub(super) async fn run(args: TapArgs) -> anyhow::Result<Outcome> {
+    let is_stream = is_stream(&args.target)?;
+    refuse_flags_of_the_other(is_stream, &args.target)?;
     let printer = Printer {
         json: args.json,
         terminal: std::io::stdout().is_terminal(),
@@ -106,7 +139,6 @@ pub(super) async fn run(args: TapArgs) -> anyhow::Result<Outcome> {
     };
     let mut signals = Signals::new()?;
     let stats = Arc::<LegStats>::default();
-    let is_stream = args.target.contains("://");
     let work = async {
         if is_stream {
             stream::tap(&args, printer, Arc::clone(&stats)).await
@@ -130,5 +162,87 @@ pub(super) async fn run(args: TapArgs) -> anyhow::Result<Outcome> {
         }
         interrupted = signals.next() =>
             Ok(if interrupted { Outcome::Interrupted } else { Outcome::Done }),
+    }
+}
+
+/// Whether `target` is a URL; else it is a topic's name. Checked before a cluster is asked: it would
+/// be waited for, whatever the name.
+fn is_stream(target: &str) -> Result<bool, UsageError> {
+    if target.contains("://") {
+        return Ok(true);
+    }
+    let legal = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+    if (1..=249).contains(&target.len()) && target.bytes().all(legal) {
+        return Ok(false);
+    }
+    let remedy = if target.contains(['/', ':']) {
+        let (scheme, rest) = match target.split_once(':') {
+            Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+            _ => ("http", target),
+        };
+        let rest = printable(rest.trim_start_matches('/'));
+        format!("did you mean `{scheme}://{rest}`?")
+    } else {
+        "a name has 1 to 249 of A-Z a-z 0-9 . _ -".to_owned()
+    };
+    Err(UsageError(format!(
+        "`{}` is neither a URL nor a topic's name: {remedy}",
+        printable(target)
+    )))
+}
+
+/// A flag that would do nothing is wrong usage, not ignored.
+fn refuse_flags_of_the_other(is_stream: bool, target: &str) -> Result<(), UsageError> {
+    // Only clap knows which values were typed and which are defaults or the environment's, which
+    // holds for every verb.
+    let matches = Cli::command().get_matches();
+    let Some(matches) = matches.subcommand_matches("tap") else {
+        return Ok(());
+    };
+    let (flags, its, is) = if is_stream {
+        (&TOPIC_FLAGS[..], "topic", "URL")
+    } else {
+        (&URL_FLAGS[..], "URL", "topic")
+    };
+    for (flag, why) in flags {
+        if matches.value_source(flag) == Some(ValueSource::CommandLine) {
+            return Err(UsageError(format!(
+                "--{} is for a {its}, and `{}` is a {is}: {why}",
+                flag.replace('_', "-"),
+                printable(target)
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_url_or_a_name_or_refused_with_what_was_meant() {
+        for (target, stream) in [("http://h/x", true), ("a.B_c-1", false)] {
+            assert_eq!(is_stream(target).ok(), Some(stream), "{target}");
+        }
+        for (target, remedy) in [
+            ("localhost:80/v2", "did you mean `http://localhost:80/v2`?"),
+            ("https:/h/v2", "did you mean `https://h/v2`?"),
+            ("", "1 to 249"),
+            ("a b", "1 to 249"),
+            (&"a".repeat(250), "1 to 249"),
+        ] {
+            let error = is_stream(target).unwrap_err().to_string();
+            assert!(error.contains(remedy), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_of_one_kind_are_flags_of_tap() {
+        let command = Cli::command();
+        let tap = command.find_subcommand("tap").unwrap();
+        for (flag, _) in URL_FLAGS.iter().chain(&TOPIC_FLAGS) {
+            assert!(tap.get_arguments().any(|it| it.get_id() == flag), "{flag}");
+        }
     }
 }

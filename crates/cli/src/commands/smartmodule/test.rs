@@ -1,22 +1,25 @@
 //! `gristmill smartmodule test`: a few records through the real WASM.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
-use anyhow::Context;
 use gristmill_flow::Transform;
 use gristmill_record::{Batch, Lane, Position, RecordRef, Records};
+use gristmill_smartengine::EngineError;
 
 use crate::args::SmartModuleTestArgs;
-use crate::{Outcome, output};
+use crate::{Outcome, UsageError, output};
 
 /// Records that go through the module at once: as many as a stage takes, so that a file of any
 /// size is shown as it is read.
 const BATCH: usize = 512;
 
 pub(super) fn run(args: &SmartModuleTestArgs) -> anyhow::Result<Outcome> {
-    let (_, mut chain) = super::chain(&args.module)?;
-    let (mut read, mut made, mut failed) = (0, 0, 0);
+    // First the input: a module may take a minute to build.
     let mut input = input(args)?;
+    let (_, mut chain) = super::chain(&args.module).map_err(refused)?;
+    let (mut read, mut made, mut failed) = (0, 0, 0);
     loop {
         let records = take(&mut input, read, args.module.key.as_deref())?;
         if records.is_empty() {
@@ -55,12 +58,31 @@ fn input(args: &SmartModuleTestArgs) -> anyhow::Result<Lines> {
     }
     Ok(match &args.file {
         Some(path) => {
-            let file = std::fs::File::open(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let file = open(path)
+                .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
             Box::new(lines(BufReader::new(file)))
         }
         None => Box::new(lines(BufReader::new(std::io::stdin()))),
     })
+}
+
+/// Opens what can be read: the system opens a directory too, and refuses the first read of it.
+fn open(path: &Path) -> std::io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
+}
+
+/// A file that is no module is wrong usage; a module that fails is not.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<EngineError>() {
+        Some(EngineError::Read { .. } | EngineError::Invalid { .. }) => {
+            UsageError(output::chain(&error)).into()
+        }
+        _ => error,
+    }
 }
 
 /// Lines without their ends. Not UTF-8 necessarily: a record is bytes.
