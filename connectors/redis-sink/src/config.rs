@@ -506,7 +506,7 @@ mod tests {
             timeout: Duration::ZERO,
             ..config("redis://h")
         };
-        assert_eq!(zero.connection().unwrap_err(), ConfigError::Timeout);
+        assert_eq!(zero.check().unwrap_err(), ConfigError::Timeout);
         let count = Config {
             count: "{valeu}".to_owned(),
             ..config("redis://h")

@@ -80,7 +80,18 @@ fn a_demo_that_is_cut_short_says_so_and_blames_no_counts() {
 
 #[test]
 fn a_closed_terminal_ends_a_demo_in_order() {
-    let mut running = Running::start(gristmill(["demo", "--rate", "2000"]));
+    // A test that runs under `nohup` passes on that the signal is ignored.
+    let demo = gristmill(["demo", "--rate", "2000"]);
+    let mut command = std::process::Command::new("env");
+    command
+        .arg("--default-signal=HUP")
+        .arg(demo.get_program())
+        .args(demo.get_args())
+        .envs(
+            demo.get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+    let mut running = Running::start(command);
     running.wait_for("Ctrl-C ends it");
     pause(Duration::from_secs(1));
     running.signal(libc::SIGHUP);

@@ -14,7 +14,7 @@ use gristmill_manifest::{Manifest, NoVariables};
 use gristmill_replay::{GeneratorOptions, Server, ServerOptions, Source};
 use gristmill_runner::{
     ApplyError, Backend, ChangeKind, Changes, CountStore, LegView, Pipeline, Plan, PlanError,
-    module_sources, registry,
+    StageConfig, module_sources, registry,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -338,14 +338,23 @@ async fn copies_come_and_go() {
     assert_eq!(kinds(&changes), [("counts", &ChangeKind::Swap)]);
     bed.count("2", 300).await;
     // A change that cannot start leaves all copies as they were, and makes none of the new ones.
-    let plan = bed
-        .renewed(&copies(3).replace("{value}", "{valeu}"))
-        .unwrap();
+    let plan = bed.renewed(&copies(3).replace("{value}", "{key}")).unwrap();
+    let plan = unable(plan);
     bed.pipeline.control().apply(plan, None).await.unwrap();
     let before = bed.counts().await["2"];
     bed.count("2", before + 200).await;
     let counts = bed.finish().await;
     assert_eq!(counts.values().sum::<i64>(), EVENTS as i64, "{counts:?}");
+}
+
+/// `plan` with sinks that fail as soon as they start: what a file cannot say, since it is checked.
+fn unable(mut plan: Plan) -> Plan {
+    for stage in &mut plan.stages {
+        if let StageConfig::Redis(config) = &mut stage.config {
+            config.count = "{valeu}".to_owned();
+        }
+    }
+    plan
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -361,9 +370,8 @@ async fn what_cannot_work_leaves_all_as_it_was() {
     assert!(matches!(error, ApplyError::Renamed { .. }), "{error}");
 
     // Valid as a file, and still nothing that a sink can start with.
-    let plan = bed
-        .renewed(&PIPELINE.replace("{value}", "{valeu}"))
-        .unwrap();
+    let plan = bed.renewed(&PIPELINE.replace("{value}", "{key}")).unwrap();
+    let plan = unable(plan);
     let changes = bed.pipeline.control().apply(plan, None).await.unwrap();
     assert_eq!(
         kinds(&changes),
@@ -389,9 +397,8 @@ async fn what_goes_back_goes_back_to_where_it_ran() {
 
     // All go to another place, where the sink cannot start as it is to be.
     let other = Backend::local(&bed.dir.path().join("other")).unwrap();
-    let plan = bed
-        .renewed(&PIPELINE.replace("{value}", "{valeu}"))
-        .unwrap();
+    let plan = bed.renewed(&PIPELINE.replace("{value}", "{key}")).unwrap();
+    let plan = unable(plan);
     let control = bed.pipeline.control();
     let changes = control.apply(plan, Some(other.clone())).await.unwrap();
     let expect = [
