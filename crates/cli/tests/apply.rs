@@ -69,6 +69,18 @@ fn counted(redis: &RedisServer, stem: &str) -> BTreeMap<String, i64> {
         .collect()
 }
 
+/// So many generated events, at so many a second.
+async fn serve(events: u64, rate: f64) -> Server {
+    let options = ServerOptions {
+        rate: Some(rate),
+        ..ServerOptions::new(Source::Generate {
+            options: GeneratorOptions::default(),
+            events: Some(events),
+        })
+    };
+    Server::start(options).await.unwrap()
+}
+
 fn total(counts: &BTreeMap<String, i64>) -> i64 {
     counts.values().sum()
 }
@@ -86,15 +98,8 @@ fn ten_edits_while_events_flow_lose_and_double_nothing() {
             .collect::<Vec<_>>(),
     );
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let options = ServerOptions {
-        // An edit takes a second or two: the last one is made before the last event comes.
-        rate: Some(events as f64 / 40.0),
-        ..ServerOptions::new(Source::Generate {
-            options: GeneratorOptions::default(),
-            events: Some(events),
-        })
-    };
-    let server = runtime.block_on(Server::start(options)).unwrap();
+    // An edit takes a second or two: the last one is made before the last event comes.
+    let server = runtime.block_on(serve(events, events as f64 / 40.0));
     common::build_module();
     let site = Site::new();
     std::fs::create_dir(site.dir().join("smartmodules")).unwrap();
@@ -273,14 +278,7 @@ fn embedded_stages_share_a_process_and_are_changed_in_it() {
     let project = Project::local();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let events: u64 = 6_000;
-    let options = ServerOptions {
-        rate: Some(1_000.0),
-        ..ServerOptions::new(Source::Generate {
-            options: GeneratorOptions::default(),
-            events: Some(events),
-        })
-    };
-    let server = runtime.block_on(Server::start(options)).unwrap();
+    let server = runtime.block_on(serve(events, 1_000.0));
     common::build_module();
     let site = Site::new();
     let text = std::fs::read_to_string(project.file()).unwrap();

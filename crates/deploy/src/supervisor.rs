@@ -313,10 +313,12 @@ impl<H: Host> Supervisor<H> {
         for (name, snapshot) in stages {
             if let Some(stats) = self.stats.get(name) {
                 stats.become_as(snapshot);
-                wanted.insert(name.clone(), stats.tap.wanted());
+                let records = stats.tap.wanted();
+                if records > 0 {
+                    wanted.insert(name.clone(), records);
+                }
             }
         }
-        wanted.retain(|_, records| *records > 0);
         if !wanted.is_empty() {
             worker.look(wanted);
         }

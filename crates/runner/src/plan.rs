@@ -244,11 +244,22 @@ fn stage(
     sources: &Sources,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Stage, PlanError> {
-    let config = section(entry)?;
-    // The sink's files are read with the backend: embedded counts need none.
-    if let StageConfig::Sse(config) = &config {
-        (config.prepare()).map_err(|error| wrong(entry, &error.key(), &error))?;
-    }
+    let config = match entry.kind.as_str() {
+        SseSource::TYPE => {
+            let config = config::<SseSource>(entry)?;
+            (config.prepare()).map_err(|error| wrong(entry, &error.key(), &error))?;
+            StageConfig::Sse(Box::new(config))
+        }
+        // Its files are read with the backend: embedded counts need none.
+        RedisSink::TYPE => StageConfig::Redis(Box::new(config::<RedisSink>(entry)?)),
+        other => {
+            return Err(PlanError::Config {
+                connector: entry.name.clone(),
+                place: entry.span,
+                reason: format!("no connector of type `{other}` in this build"),
+            });
+        }
+    };
     let steps = steps(entry, engine, sources, progress)?;
     Ok(Stage {
         name: entry.name.clone(),
@@ -257,27 +268,6 @@ fn stage(
         entry: entry.clone(),
         steps,
     })
-}
-
-/// The section of `entry`, which makes sense.
-fn section(entry: &ConnectorEntry) -> Result<StageConfig, PlanError> {
-    match entry.kind.as_str() {
-        SseSource::TYPE => {
-            let config = config::<SseSource>(entry)?;
-            (config.validate()).map_err(|error| wrong(entry, &error.key(), &error))?;
-            Ok(StageConfig::Sse(Box::new(config)))
-        }
-        RedisSink::TYPE => {
-            let config = config::<RedisSink>(entry)?;
-            (config.check()).map_err(|error| wrong(entry, &error.key(), &error))?;
-            Ok(StageConfig::Redis(Box::new(config)))
-        }
-        other => Err(PlanError::Config {
-            connector: entry.name.clone(),
-            place: entry.span,
-            reason: format!("no connector of type `{other}` in this build"),
-        }),
-    }
 }
 
 /// A mistake in the section of `entry`, at `key`.

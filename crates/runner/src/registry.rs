@@ -14,17 +14,11 @@ use crate::plan::SseSource;
 pub fn specs() -> Vec<ConnectorSpec> {
     let sse = spec::<SseSource>().with_check(|section| {
         let config = read::<SseSource>(section)?;
-        config.validate().map_err(|error| SectionMistake {
-            key: error.key(),
-            reason: error.to_string(),
-        })
+        config.validate().map_err(|error| at(error.key(), &error))
     });
     let redis = spec::<RedisSink>().with_check(|section| {
         let config = read::<RedisSink>(section)?;
-        config.check().map_err(|error| SectionMistake {
-            key: error.key(),
-            reason: error.to_string(),
-        })
+        config.check().map_err(|error| at(error.key(), &error))
     });
     vec![sse, redis]
 }
@@ -33,6 +27,11 @@ pub fn specs() -> Vec<ConnectorSpec> {
 pub fn kind(name: &str) -> Option<&'static str> {
     let kinds = [SseSource::TYPE, RedisSink::TYPE];
     kinds.into_iter().find(|kind| *kind == name)
+}
+
+fn at(key: String, error: &dyn std::error::Error) -> SectionMistake {
+    let reason = error.to_string();
+    SectionMistake { key, reason }
 }
 
 fn read<C: Connector>(section: &serde_json::Value) -> Result<C::Config, SectionMistake> {
