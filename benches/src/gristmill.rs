@@ -14,14 +14,20 @@ use crate::process::Process;
 pub(crate) const PIPELINE: &str = "bench";
 pub(crate) const SINK: &str = "type-counts";
 
-/// The shipped pipeline's sink, for `topic`.
-pub(crate) fn sink(setup: &Setup, topic: &str, transforms: &str, count: &str) -> String {
+/// The shipped pipeline's sink, for `topic`, in so many copies.
+pub(crate) fn sink(
+    setup: &Setup,
+    topic: &str,
+    transforms: &str,
+    count: &str,
+    copies: usize,
+) -> String {
     format!(
         "  - meta: {{name: {SINK}, type: redis-sink, version: 0.1.0, topic: {topic}, consumer: {{id: bench, offset: {{start: beginning}}}}}}\n\
          {transforms}\
          \x20   redis: {{url: \"{}\", count: \"{count}\"}}\n{}",
         setup.redis,
-        match setup.replicas {
+        match copies {
             1 => String::new(),
             copies => format!("    replicas: {copies}\n"),
         }
@@ -33,22 +39,28 @@ pub(crate) const EXTRACT_TYPE: &str =
     "    transforms: [{uses: extract-type@0.1.0, with: {field: type}}]\n";
 
 /// A pipeline file around `connectors`.
-pub(crate) fn pipeline(setup: &Setup, name: &str, topic: &str, connectors: &str) -> String {
+pub(crate) fn pipeline(
+    setup: &Setup,
+    name: &str,
+    topic: &str,
+    partitions: i32,
+    connectors: &str,
+) -> String {
     let copies = setup.brokers.split(',').count().min(3);
     format!(
         "apiVersion: 0.1.0\nmeta: {{name: {name}, version: 0.1.0}}\nkafka: {{brokers: [{}]}}\n\
          topics: {{{topic}: {{partitions: {}, replication-factor: {copies}}}}}\n\
          connectors:\n{connectors}",
         setup.brokers.replace(',', ", "),
-        setup.partitions
+        partitions
     )
 }
 
 /// Both stages of the shipped pipeline.
 pub(crate) fn whole(setup: &Setup, name: &str, topic: &str, url: &str) -> String {
     let source = source(topic, url, "exactly-once");
-    let sink = sink(setup, topic, EXTRACT_TYPE, "{value}");
-    pipeline(setup, name, topic, &(source + &sink))
+    let sink = sink(setup, topic, EXTRACT_TYPE, "{value}", setup.copies[0]);
+    pipeline(setup, name, topic, setup.partitions, &(source + &sink))
 }
 
 /// Where the sink of pipeline `name` keeps its next offsets.

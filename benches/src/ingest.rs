@@ -13,6 +13,7 @@ use crate::cluster::{Kafka, pause};
 use crate::events;
 use crate::floors::{Outcome, Topic, VERB, consumer, kind_of};
 use crate::gristmill;
+use crate::peers::{self, Peers, Ready};
 use crate::process::{self, Process, now_ns};
 use crate::rounds::{self, Sample, Span, Variant};
 use crate::table::{self, Bar};
@@ -27,11 +28,13 @@ const ALO: &str = "Gristmill, at least once";
 const TXN: &str = "librdkafka from memory, transactions";
 const PLAIN: &str = "librdkafka from memory, idempotent";
 
+/// Events for a peer that takes many milliseconds for each.
+const SAMPLE_EVENTS: u64 = 40;
+
 struct Bench<'a> {
     setup: &'a Setup,
     kafka: Kafka,
     dir: tempfile::TempDir,
-    expected: BTreeMap<String, i64>,
     runs: usize,
 }
 
@@ -40,7 +43,6 @@ pub(crate) fn run(setup: &Setup) -> Result<()> {
         setup,
         kafka: Kafka::new(&setup.brokers)?,
         dir: tempfile::tempdir()?,
-        expected: events::expected(setup.events),
         runs: 0,
     });
     let gristmill = |name, delivery: &'static str| {
@@ -51,6 +53,7 @@ pub(crate) fn run(setup: &Setup) -> Result<()> {
         let bench = &bench;
         Variant::new(name, move || bench.borrow_mut().floor(transactional))
     };
+    let peers = Peers::set_up(setup, &peers::INGEST);
     let mut variants = vec![
         gristmill(EXACT, "exactly-once"),
         gristmill(AGAIN, "exactly-once"),
@@ -58,9 +61,25 @@ pub(crate) fn run(setup: &Setup) -> Result<()> {
         floor(TXN, true),
         floor(PLAIN, false),
     ];
-    variants.retain(|variant| setup.wants(variant.name));
+    let sample_events = setup.events.min(SAMPLE_EVENTS);
+    variants.extend(peers.ready.iter().map(|ready| {
+        let events = if ready.peer.sampled {
+            sample_events
+        } else {
+            setup.events
+        };
+        let bench = &bench;
+        Variant::new(ready.peer.name, move || {
+            bench.borrow_mut().peer(ready, events)
+        })
+    }));
+    variants.retain(|variant| setup.wants(&variant.name));
     let series = rounds::run(&mut variants, setup.rounds);
-    let bar = |of, to, at_least| Bar { of, to, at_least };
+    let bar = |to, at_least| Bar {
+        of: EXACT,
+        to,
+        at_least,
+    };
     table::print(
         &format!(
             "Ingest leg: {} events over SSE, {} partitions",
@@ -68,8 +87,14 @@ pub(crate) fn run(setup: &Setup) -> Result<()> {
         ),
         &series,
         TXN,
-        &[bar(EXACT, TXN, 0.6), bar(EXACT, ALO, 0.7)],
+        &[
+            bar(TXN, 0.6),
+            bar(ALO, 0.7),
+            bar(peers::BENTO, 5.0),
+            bar(peers::CONNECT, 5.0),
+        ],
     );
+    peers.print_notes(sample_events);
     Ok(())
 }
 
@@ -89,15 +114,16 @@ impl Bench<'_> {
         let (replay, url) = replay(self.setup, replay_dir.path(), &["--generate", &count])?;
         let source = gristmill::source(&topic, &url, delivery);
         // A name of its own: the position of an earlier run is another stream's.
-        let pipeline = gristmill::pipeline(self.setup, &topic, &topic, &source);
+        let pipeline =
+            gristmill::pipeline(self.setup, &topic, &topic, self.setup.partitions, &source);
         let process = gristmill::up(self.setup, self.dir.path(), &pipeline, &[])?;
-        let span = self.watch(&topic, &process)?;
+        let span = self.watch(&topic, &process, self.setup.events)?;
         let peak = process::peak_bytes(process.pid());
         process.terminate();
         let cpu = process.finish(TIMEOUT)?;
         replay.terminate();
         replay.finish(TIMEOUT)?;
-        self.verify(&topic)?;
+        self.verify(&topic, self.setup.events)?;
         self.kafka.delete(&topic)?;
         self.kafka
             .delete(&format!("gristmill.{topic}.checkpoints"))?;
@@ -105,9 +131,30 @@ impl Bench<'_> {
         Ok(Sample::new(&span, cpu, peak))
     }
 
+    fn peer(&mut self, peer: &Ready, events: u64) -> Result<Sample> {
+        let topic = self.topic()?;
+        let dir = tempfile::tempdir()?;
+        let count = events.to_string();
+        let (replay, url) = replay(self.setup, dir.path(), &["--generate", &count])?;
+        let mut command = peer.command(dir.path());
+        command
+            .env("PEER_BROKERS", &self.setup.brokers)
+            .env("PEER_TOPIC", &topic)
+            .env("PEER_URL", &url);
+        let process = Process::start(&mut command, &dir.path().join("peer.txt"))?;
+        let span = self.watch(&topic, &process, events)?;
+        let peak = process::peak_bytes(process.pid());
+        let cpu = process.end(TIMEOUT)?;
+        replay.terminate();
+        replay.finish(TIMEOUT)?;
+        self.verify(&topic, events)?;
+        self.kafka.delete(&topic)?;
+        Ok(Sample::new(&span, cpu, peak))
+    }
+
     /// Follow the topic's length until it stands still. Offsets count transactions' markers too, so
     /// the length alone does not tell; whether nothing is missing is checked afterwards.
-    fn watch(&self, topic: &str, process: &Process) -> Result<Span> {
+    fn watch(&self, topic: &str, process: &Process, events: u64) -> Result<Span> {
         let began = Instant::now();
         let mut first = None;
         let mut last = (Instant::now(), 0, 0);
@@ -117,7 +164,7 @@ impl Bench<'_> {
                 last = (Instant::now(), now_ns(), there);
                 first.get_or_insert((last.1, there));
             }
-            if last.2 >= self.setup.events && last.0.elapsed() > SETTLED {
+            if last.2 >= events && last.0.elapsed() > SETTLED {
                 break;
             }
             ensure!(!process.has_ended(), "it ended after {there} offsets");
@@ -133,7 +180,7 @@ impl Bench<'_> {
             first_ns,
             last_ns: last.1,
             first_records,
-            records: self.setup.events,
+            records: events,
         })
     }
 
@@ -151,24 +198,21 @@ impl Bench<'_> {
         let started_ns = process.started_ns;
         let cpu = process.finish(TIMEOUT)?;
         let outcome = Outcome::parse(&std::fs::read_to_string(&output)?)?;
-        self.verify(&topic)?;
+        self.verify(&topic, self.setup.events)?;
         self.kafka.delete(&topic)?;
-        let span = Span {
-            started_ns,
-            first_ns: outcome.first_ns,
-            last_ns: outcome.last_ns,
-            first_records: 0,
-            records: outcome.records,
-        };
-        Ok(Sample::new(&span, cpu, outcome.peak_bytes))
+        Ok(Sample::new(
+            &outcome.span(started_ns),
+            cpu,
+            outcome.peak_bytes,
+        ))
     }
 
-    /// The topic holds exactly the generator's events, by type.
-    fn verify(&self, topic: &str) -> Result<()> {
+    /// The topic holds exactly the generator's first `events`, by type.
+    fn verify(&self, topic: &str, events: u64) -> Result<()> {
         let consumer = consumer(&Topic {
             brokers: self.setup.brokers.clone(),
             topic: topic.to_owned(),
-            records: self.setup.events,
+            records: events,
             partitions: self.setup.partitions,
         })?;
         let mut counts: BTreeMap<String, i64> = BTreeMap::new();
@@ -181,16 +225,16 @@ impl Bench<'_> {
                 *counts.entry(kind.into_owned()).or_default() += 1;
             }
             // One more would be one too many.
-            if records >= self.setup.events {
+            if records >= events {
                 quiet = Duration::from_millis(500);
             }
         }
         std::mem::forget(consumer);
+        ensure!(records == events, "{records} records in the topic");
         ensure!(
-            records == self.setup.events,
-            "{records} records in the topic"
+            counts == events::expected(events),
+            "the topic's types: {counts:?}"
         );
-        ensure!(counts == self.expected, "the topic's types: {counts:?}");
         Ok(())
     }
 }

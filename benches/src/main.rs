@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: Gristmill beside the floors it is held against, in turn, on one cluster.
+//! `cargo xtask bench`: Gristmill beside floors and peers, in turn, on one cluster.
 //!
 //! ```text
 //! rounds: A A' B C … A A' B C …   each run a process of its own, its counts checked at the end
@@ -15,8 +15,10 @@ mod count;
 mod events;
 mod floors;
 mod gristmill;
+mod growth;
 mod ingest;
 mod latency;
+mod peers;
 mod process;
 mod rounds;
 mod table;
@@ -24,6 +26,8 @@ mod table;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+
+use crate::events::Records;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -36,11 +40,13 @@ enum Leg {
     Latency,
     /// Processor, memory and requests of `up`, at 50 events/s and idle
     Idle,
+    /// Time and memory against the backlog, the number of keys and of partitions
+    Growth,
     /// All of them
     All,
 }
 
-/// Gristmill beside its floors, on a real cluster
+/// Gristmill beside its floors and its peers, on a real cluster
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Args {
@@ -54,7 +60,7 @@ struct Args {
 /// Where and how much.
 #[derive(Debug, Clone, clap::Args)]
 struct Setup {
-    /// Events in the topic (count), or served (ingest)
+    /// Events in the topic (count; growth: for keys and partitions), or served (ingest)
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
     /// Times that each variant runs
@@ -63,9 +69,25 @@ struct Setup {
     /// Partitions of the topic
     #[arg(long, default_value_t = 3)]
     partitions: i32,
-    /// Copies of the sink that share the partitions (all but ingest)
-    #[arg(long, default_value_t = 1)]
-    replicas: usize,
+    /// Copies of the sink that share the partitions: a row each (count); latency and idle take the
+    /// first
+    #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1")]
+    copies: Vec<usize>,
+    /// Events are padded to so many bytes at least (count, growth)
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    event_bytes: usize,
+    /// Backlogs of the growth leg, in events
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "EVENTS",
+        default_value = "100000,300000,1000000"
+    )]
+    backlog: Vec<u64>,
+    /// Run peers too (count, ingest): Python's and Bento are set up in target/peers, which takes
+    /// minutes the first time
+    #[arg(long)]
+    peers: bool,
     /// Rates of the latency leg, in events/s
     #[arg(long, value_delimiter = ',', default_value = "50,1000,20000")]
     rates: Vec<u64>,
@@ -81,6 +103,9 @@ struct Setup {
     /// Its Redis, which is flushed before every run
     #[arg(long, env = "GRISTMILL_TEST_REDIS", hide = true)]
     redis: String,
+    /// Where peers are set up
+    #[arg(long, env = "GRISTMILL_PEERS", hide = true)]
+    peers_dir: PathBuf,
     /// The binary under test
     #[arg(long, env = "GRISTMILL_BIN", hide = true)]
     gristmill: PathBuf,
@@ -107,6 +132,9 @@ fn main() -> anyhow::Result<()> {
     if wants(Leg::Idle) {
         cost::run(&setup)?;
     }
+    if wants(Leg::Growth) {
+        growth::run(&setup)?;
+    }
     Ok(())
 }
 
@@ -114,5 +142,14 @@ impl Setup {
     /// Whether a variant is to run.
     fn wants(&self, variant: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| variant.contains(text))
+    }
+
+    /// What the count leg's topic holds.
+    fn records(&self) -> Records {
+        Records {
+            events: self.events,
+            event_bytes_min: self.event_bytes,
+            distinct_keys: None,
+        }
     }
 }

@@ -77,7 +77,24 @@ impl Process {
 
     /// Wait for its end; returns the processor time that it used. A failure, or no end within
     /// `timeout`, is an error.
-    pub(crate) fn finish(mut self, timeout: Duration) -> Result<Duration> {
+    pub(crate) fn finish(self, timeout: Duration) -> Result<Duration> {
+        let pid = self.pid();
+        let (status, cpu) = self.reap(timeout)?;
+        if status != 0 {
+            bail!("process {pid} failed (wait status {status})");
+        }
+        Ok(cpu)
+    }
+
+    /// End one that may answer SIGTERM with any status; returns the processor time that it used.
+    /// No end within `timeout` is an error.
+    pub(crate) fn end(self, timeout: Duration) -> Result<Duration> {
+        self.terminate();
+        Ok(self.reap(timeout)?.1)
+    }
+
+    /// Wait for its end; returns the wait status and the processor time that it used.
+    fn reap(mut self, timeout: Duration) -> Result<(i32, Duration)> {
         let deadline = Instant::now() + timeout;
         while !self.has_ended() {
             if Instant::now() > deadline {
@@ -93,13 +110,13 @@ impl Process {
         #[allow(unsafe_code)]
         let pid = unsafe { libc::wait4(self.pid() as libc::pid_t, &mut status, 0, &mut usage) };
         self.reaped = true;
-        if pid < 0 || status != 0 {
-            bail!("process {} failed (wait status {status})", self.pid());
+        if pid < 0 {
+            bail!("process {} cannot be waited for", self.pid());
         }
         let time = |t: libc::timeval| {
             Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64)
         };
-        Ok(time(usage.ru_utime) + time(usage.ru_stime))
+        Ok((status, time(usage.ru_utime) + time(usage.ru_stime)))
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// Seconds from the process's start to the first effect.
     pub(crate) start_s: f64,
+    /// Seconds from the process's start to the last effect.
+    pub(crate) total_s: f64,
     /// Processor time a record, in microseconds, start and end included.
     pub(crate) cpu_us: f64,
     /// Largest resident set, in MiB.
@@ -35,6 +37,7 @@ impl Sample {
         Self {
             rate: moved / seconds(span.first_ns, span.last_ns).max(1e-9),
             start_s: seconds(span.started_ns, span.first_ns),
+            total_s: seconds(span.started_ns, span.last_ns),
             cpu_us: cpu.as_secs_f64() * 1e6 / span.records as f64,
             peak_mib: peak_bytes as f64 / f64::from(1 << 20),
         }
@@ -43,33 +46,34 @@ impl Sample {
 
 /// One of the things that are compared.
 pub(crate) struct Variant<'a> {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Runs it once; an error is a wrong count or a failure, and the run is no result.
     pub(crate) run: Box<dyn FnMut() -> Result<Sample> + 'a>,
 }
 
 impl<'a> Variant<'a> {
-    pub(crate) fn new(name: &'static str, run: impl FnMut() -> Result<Sample> + 'a) -> Self {
+    pub(crate) fn new(name: impl Into<String>, run: impl FnMut() -> Result<Sample> + 'a) -> Self {
         Self {
-            name,
+            name: name.into(),
             run: Box::new(run),
         }
     }
 }
 
 /// A variant's name and what it gave in each round (`None`: no result).
-pub(crate) type Series = (&'static str, Vec<Option<Sample>>);
+pub(crate) type Series = (String, Vec<Option<Sample>>);
 
 /// Run every variant `rounds` times in turn; one run each before that is not counted, so that
 /// none pays for cold caches.
 pub(crate) fn run(variants: &mut [Variant<'_>], rounds: usize) -> Vec<Series> {
-    let mut series: Vec<Series> = variants.iter().map(|v| (v.name, Vec::new())).collect();
+    let named = variants.iter().map(|v| (v.name.clone(), Vec::new()));
+    let mut series: Vec<Series> = named.collect();
     for round in 0..=rounds {
         for (variant, (_, samples)) in variants.iter_mut().zip(&mut series) {
             let sample = (variant.run)();
             match &sample {
                 Ok(s) => println!(
-                    "{} {:<34} {:>9.0}/s  first after {:.2} s  {:.2} µs of CPU a record  {:.0} MiB",
+                    "{} {:<42} {:>9.0}/s  first after {:.2} s  {:.2} µs of CPU a record  {:.0} MiB",
                     if round == 0 {
                         "warm-up".to_owned()
                     } else {
@@ -81,7 +85,7 @@ pub(crate) fn run(variants: &mut [Variant<'_>], rounds: usize) -> Vec<Series> {
                     s.cpu_us,
                     s.peak_mib
                 ),
-                Err(error) => println!("round {round} {:<34} NO RESULT: {error:#}", variant.name),
+                Err(error) => println!("round {round} {:<42} NO RESULT: {error:#}", variant.name),
             }
             if round > 0 {
                 samples.push(sample.ok());

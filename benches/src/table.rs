@@ -26,9 +26,9 @@ impl Spread {
 }
 
 /// What is asked of a ratio: `of` divided by `to` is at least `at_least`.
-pub(crate) struct Bar {
-    pub(crate) of: &'static str,
-    pub(crate) to: &'static str,
+pub(crate) struct Bar<'a> {
+    pub(crate) of: &'a str,
+    pub(crate) to: &'a str,
     pub(crate) at_least: f64,
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn ratio(series: &[Series], of: &str, to: &str) -> Option<Spread> {
 }
 
 /// Print every variant against `reference`, then the bars.
-pub(crate) fn print(title: &str, series: &[Series], reference: &str, bars: &[Bar]) {
+pub(crate) fn print(title: &str, series: &[Series], reference: &str, bars: &[Bar<'_>]) {
     println!("\n## {title}\n");
     println!(
         "| variant | ratio to {reference}: median (min–max) | records/s | first effect, s | CPU, µs a record | peak MiB |"
@@ -53,7 +53,8 @@ pub(crate) fn print(title: &str, series: &[Series], reference: &str, bars: &[Bar
             continue;
         };
         let ratio = ratio(series, name, reference).map_or_else(String::new, |r| {
-            format!("{:.2} ({:.2}–{:.2})", r.median, r.min, r.max)
+            let [median, min, max] = [r.median, r.min, r.max].map(figure);
+            format!("{median} ({min}–{max})")
         });
         let median = |pick| of(pick).map_or(0.0, |spread| spread.median);
         let lost = samples.iter().filter(|sample| sample.is_none()).count();
@@ -76,18 +77,27 @@ pub(crate) fn print(title: &str, series: &[Series], reference: &str, bars: &[Bar
             continue;
         };
         println!(
-            "{} {} is {:.2} of {} (bar {:.1})",
+            "{} {} is {} of {} (bar {:.1})",
             if r.median >= bar.at_least {
                 "met:   "
             } else {
                 "MISSED:"
             },
             bar.of,
-            r.median,
+            figure(r.median),
             bar.to,
             bar.at_least
         );
     }
+}
+
+/// A ratio in text: two places after the point, or the first two digits that are not zero.
+fn figure(ratio: f64) -> String {
+    let leading_zeros = match ratio > 0.0 {
+        true => (-ratio.log10()).ceil().clamp(1.0, 9.0) as usize - 1,
+        false => 0,
+    };
+    format!("{ratio:.*}", leading_zeros + 2)
 }
 
 #[cfg(test)]
@@ -103,19 +113,32 @@ mod tests {
     }
 
     #[test]
+    fn small_ratios_keep_two_digits() {
+        assert_eq!(figure(1234.567), "1234.57");
+        assert_eq!(figure(0.35), "0.35");
+        assert_eq!(figure(0.0123), "0.012");
+        assert_eq!(figure(0.000_456), "0.00046");
+        assert_eq!(figure(0.0), "0.00");
+    }
+
+    #[test]
     fn ratios_are_taken_within_a_round_and_skip_lost_runs() {
         let sample = |rate| {
             Some(Sample {
                 rate,
                 start_s: 0.0,
+                total_s: 0.0,
                 cpu_us: 0.0,
                 peak_mib: 0.0,
             })
         };
         // The machine was twice as slow in the second round: the ratio does not see it.
         let series = [
-            ("a", vec![sample(50.0), sample(25.0), sample(1.0)]),
-            ("b", vec![sample(100.0), sample(50.0), None]),
+            (
+                "a".to_owned(),
+                vec![sample(50.0), sample(25.0), sample(1.0)],
+            ),
+            ("b".to_owned(), vec![sample(100.0), sample(50.0), None]),
         ];
         let ratio = ratio(&series, "a", "b").unwrap();
         assert_eq!((ratio.min, ratio.max), (0.5, 0.5));

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: builds what is measured, starts a cluster for it, and hands over to
-//! `benches/`, which has the floors and their dependencies; this binary stays quick to build.
+//! `benches/`, which has floors, peers and their dependencies; this binary stays quick to build.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,6 +38,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut bench = Command::new(binary("gristmill-bench"));
     bench.args(&args.args).current_dir(root);
     bench.env("GRISTMILL_BIN", binary("gristmill"));
+    bench.env("GRISTMILL_PEERS", target.join("peers"));
     let asks = args.args.iter().any(|arg| arg == "--help" || arg == "-h");
     let dir = target.join("cluster/bench");
     if !asks {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use drain::consumer;
 
+use crate::rounds::Span;
+
 /// First argument that makes this binary a floor.
 pub(crate) const VERB: &str = "floor";
 
@@ -91,6 +93,17 @@ impl Floor {
 impl Outcome {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text.trim()).with_context(|| format!("a floor printed `{text}`"))
+    }
+
+    /// Its effects' span, of a process that was started at `started_ns`.
+    pub(crate) fn span(&self, started_ns: u64) -> Span {
+        Span {
+            started_ns,
+            first_ns: self.first_ns,
+            last_ns: self.last_ns,
+            first_records: 0,
+            records: self.records,
+        }
     }
 }
 

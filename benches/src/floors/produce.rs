@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::{Outcome, Produce};
-use crate::events::Keyed;
+use crate::events::{Keyed, Records};
 use crate::process::{now_ns, peak_bytes};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ const TRANSACTION_BYTES: usize = 4 << 20;
 const TRANSACTION_AGE: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &Produce) -> Result<Outcome> {
-    let mut keyed = Keyed::new();
+    let mut keyed = Keyed::new(Records::default());
     let mut records: Vec<(Option<String>, String, i64)> = Vec::new();
     for _ in 0..args.records {
         keyed.advance();
