@@ -269,14 +269,16 @@ impl<S: Source, T: Transform, K: Sink, D: DeadLetters> Leg<S, T, K, D> {
             }
             sink.write(batch).await
         });
-        if self.source.reads_ahead() && ahead.is_none() {
+        if self.source.reads_ahead() && !self.transform.is_slow() && ahead.is_none() {
             tokio::select! {
                 // The write first: it must be under way before the transform takes the thread.
                 biased;
                 written = &mut write => return written,
-                pulled = pull(&mut self.source, &mut self.transform, &self.stats) => {
-                    *ahead = Some(pulled);
-                }
+                pulled = async {
+                    // What the write has handed to the sink's client is to go out before that.
+                    tokio::task::yield_now().await;
+                    pull(&mut self.source, &mut self.transform, &self.stats).await
+                } => *ahead = Some(pulled),
             }
         }
         write.await

@@ -10,6 +10,12 @@ pub trait Transform: Send {
     /// # Errors
     /// Only when the transform itself cannot go on; a bad record is a reject.
     fn apply(&mut self, batch: Batch) -> Result<Batch, TransformError>;
+
+    /// Whether it holds up its thread for long. Then no write is under way meanwhile, whose answer
+    /// would not be heard in time.
+    fn is_slow(&self) -> bool {
+        false
+    }
 }
 
 /// A transform that cannot go on (a module that no longer instantiates): the leg ends with it.

@@ -56,12 +56,19 @@ impl Source for Script {
 }
 
 /// Counts the batches that it was given.
-struct Counting(Arc<AtomicUsize>);
+struct Counting {
+    transformed: Arc<AtomicUsize>,
+    slow: bool,
+}
 
 impl Transform for Counting {
     fn apply(&mut self, batch: Batch) -> Result<Batch, TransformError> {
-        self.0.fetch_add(1, SeqCst);
+        self.transformed.fetch_add(1, SeqCst);
         Ok(batch)
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slow
     }
 }
 
@@ -116,7 +123,10 @@ async fn run(source: Script, until: &[usize], refuse: &[usize]) -> (Vec<(i32, i6
     let mut leg = Leg {
         name: "counts".to_owned(),
         source,
-        transform: Counting(Arc::clone(&transformed)),
+        transform: Counting {
+            transformed: Arc::clone(&transformed),
+            slow: false,
+        },
         sink: Waiting {
             transformed,
             until: until.iter().copied().collect(),
@@ -194,4 +204,45 @@ async fn an_assignment_that_comes_with_a_refused_write_is_answered() {
     let (written, resumed) = run(source, &[], &[1]).await;
     assert_eq!(resumed, [0, 0, 1]);
     assert_eq!(written, [(0, 0), (1, 0)]);
+}
+
+/// Tells after how many transformed batches each write ended.
+struct Observing(Arc<AtomicUsize>, Arc<Mutex<Vec<usize>>>);
+
+impl Sink for Observing {
+    async fn positions(&mut self, _: &[Lane]) -> Result<Positions, SinkError> {
+        Ok(Positions::new())
+    }
+
+    async fn write(&mut self, _: &Batch) -> Result<(), SinkError> {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let transformed = self.0.load(SeqCst);
+        self.1.lock().unwrap().push(transformed);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_slow_transform_works_between_writes() {
+    for (slow, expected) in [(false, [2, 3, 3]), (true, [1, 2, 3])] {
+        let (transformed, seen) = (Arc::default(), Arc::default());
+        let mut leg = Leg {
+            name: "counts".to_owned(),
+            source: Script {
+                events: (0..3).map(|from| batch(0, from)).collect(),
+                ..Script::default()
+            },
+            transform: Counting {
+                transformed: Arc::clone(&transformed),
+                slow,
+            },
+            sink: Observing(transformed, Arc::clone(&seen)),
+            dead_letters: NoDeadLetters,
+            stats: Arc::default(),
+        };
+        leg.run(&CancellationToken::new()).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), expected, "slow: {slow}");
+    }
 }

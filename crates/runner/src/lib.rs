@@ -25,6 +25,7 @@ mod report;
 mod stages;
 mod supervisor;
 mod swap;
+mod thread;
 mod watch;
 
 pub use backend::{Backend, BackendError, CountStore, LOCAL_DIR, Window};

@@ -26,7 +26,7 @@ use crate::changes::{Change, ChangeKind, Changes};
 use crate::legs::Legs;
 use crate::plan::{Part, Plan, Stage};
 use crate::swap::Slot;
-use crate::{Backend, PipelineError, stages};
+use crate::{Backend, PipelineError, stages, thread};
 
 /// How long brokers may take to make a changed plan's topics.
 const PREPARE_MAX: Duration = Duration::from_secs(15);
@@ -227,9 +227,12 @@ impl Supervisor {
         };
         self.running.insert(id.clone(), running);
         let pipeline = self.plan.name.clone();
+        let name = stage.name.clone();
         self.tasks.spawn(async move {
-            let result = stages::run(&pipeline, (stage, part), backend, stats, stop, slot).await;
-            (id, result)
+            let leg = move || async move {
+                stages::run(&pipeline, (stage, part), backend, stats, stop, slot).await
+            };
+            (id, thread::run(&name, leg).await)
         });
     }
 
@@ -286,10 +289,10 @@ impl Supervisor {
         if let Some(planned) = self.plan.stages.iter_mut().find(|s| s.name == name) {
             *planned = before.stage.clone();
         }
-        let is_local = matches!(before.backend, Backend::Local(_));
+        let has_groups = matches!(before.backend, Backend::Kafka(_));
         let kind = match ChangeKind::between(&failed.stage, &before.stage) {
             // Copies that ran on when others came run on when these go.
-            Some(kind @ ChangeKind::Scale { .. }) if !is_local && failed.era == before.era => kind,
+            Some(kind @ ChangeKind::Scale { .. }) if has_groups && failed.era == before.era => kind,
             _ => ChangeKind::Restart(Vec::new()),
         };
         if part_of(&before.stage, part).is_none()
@@ -317,6 +320,13 @@ impl Supervisor {
                 changes
             }
             Backend::Kafka(_) => Changes::on_a_cluster(&self.plan, &plan),
+            // Copies share a topic's partitions by count, as they do embedded.
+            #[cfg(feature = "fluvio")]
+            Backend::Fluvio(_) => {
+                let mut changes = Changes::on_a_cluster(&self.plan, &plan);
+                changes.restart_scaled();
+                changes
+            }
         };
         let elsewhere = self.elsewhere();
         changes.restart_on_another(&self.plan, &plan, |stage| {

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use gristmill_flow::{Transform, TransformError};
 use gristmill_record::Batch;
 use gristmill_smartengine::Chain;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::look_back::Past;
 
-/// A batch that takes longer leaves the runtime's thread to others: they would wait for a module
-/// that runs into its time limit again and again.
+/// A batch that takes longer makes the next one wait for its write.
 const SLOW: Duration = Duration::from_millis(20);
 
 /// Holds the chain that is to replace a leg's. Cheap to clone.
@@ -82,16 +80,12 @@ impl Transform for Swap {
             return Ok(batch);
         }
         let started = Instant::now();
-        let result = match self.slow && may_block() {
-            true => tokio::task::block_in_place(|| self.chain.apply(batch)),
-            false => self.chain.apply(batch),
-        };
+        let result = self.chain.apply(batch);
         self.slow = started.elapsed() > SLOW;
         result
     }
-}
 
-/// Whether another thread can go on with what this one was to do.
-fn may_block() -> bool {
-    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
+    fn is_slow(&self) -> bool {
+        self.slow
+    }
 }
