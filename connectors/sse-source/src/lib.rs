@@ -22,6 +22,7 @@ mod inspect;
 mod lanes;
 mod mark;
 mod outbox;
+mod pace;
 mod recall;
 mod resume;
 mod sanitize;

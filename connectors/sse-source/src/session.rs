@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use eventsource_client::{Client, ClientBuilder, Error, ReconnectOptions, SSE};
@@ -26,6 +27,7 @@ use crate::dedupe::{Dedupe, Identity};
 use crate::inspect::Inspector;
 use crate::lanes::Lanes;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::resume::{Token, later, rewind};
 use crate::sanitize::Note;
 use crate::transport::{Failure, Transport, shown};
@@ -74,6 +76,8 @@ pub(crate) struct Session {
     free: watch::Receiver<Option<Instant>>,
     /// Bytes of the event that comes next, if data was left out of it.
     cut_bytes: Option<u64>,
+    /// How fast the present connection gives events.
+    pace: Pace,
     /// Connections that stood, and events on the present one.
     connections: u64,
     events: u64,
@@ -148,6 +152,7 @@ impl Session {
             messages,
             free,
             cut_bytes: None,
+            pace: Pace::default(),
             connections: 0,
             events: 0,
             waiting: None,
@@ -175,6 +180,7 @@ impl Session {
             self.events = 0;
             let before = self.token.next_offset;
             let ending = self.connection().await?;
+            self.pace = Pace::default();
             let lasted = started.elapsed();
             let wait = match ending {
                 Ending::End => return Ok(Message::End),
@@ -215,6 +221,7 @@ impl Session {
             match self.meanwhile(events.next()).await? {
                 Some(Ok(SSE::Event(event))) => {
                     self.events += 1;
+                    self.pace.event();
                     if self.events == 1 {
                         self.backoff.reset();
                     }
@@ -342,6 +349,9 @@ impl Session {
 
     /// Wait for `event` and meanwhile send what is due. Nothing is taken in while the outbox is
     /// full: `event` is then not polled.
+    ///
+    /// A calm stream is not looked at while nothing of it could be sent: all that has come by then
+    /// is taken in one go, which at the live rate is a fourth of the wake-ups' work.
     async fn meanwhile<F: Future>(&mut self, event: F) -> Result<F::Output, Closed> {
         let mut event = pin!(event);
         let messages = self.messages.clone();
@@ -349,6 +359,25 @@ impl Session {
         loop {
             let full = self.outbox.is_full();
             let since = *free.borrow_and_update();
+            if !full && self.pace.is_calm() {
+                if let Some(rest) = self.rest(since) {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(rest) => {}
+                        changed = free.changed(), if since.is_none() => {
+                            changed.map_err(|_| Closed)?;
+                        }
+                        () = messages.closed() => return Err(Closed),
+                    }
+                    continue;
+                }
+                // What the first look asks for the connection's task then reads.
+                for _ in 0..2 {
+                    if let Poll::Ready(output) = futures_util::poll!(&mut event) {
+                        return Ok(output);
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
             let deadline = since.and_then(|since| self.outbox.deadline(since));
             let due = full || deadline.is_some_and(|at| at <= Instant::now());
             tokio::select! {
@@ -365,6 +394,16 @@ impl Session {
                 () = messages.closed() => return Err(Closed),
             }
         }
+    }
+
+    /// Until when nothing can be sent, whatever comes; `None` if it could be now.
+    fn rest(&self, free: Option<Instant>) -> Option<Instant> {
+        let now = Instant::now();
+        let rest = match free {
+            Some(free) => free + self.settings.batch.linger,
+            None => now + Pace::REST_MAX,
+        };
+        (rest > now).then(|| rest.min(now + Pace::REST_MAX))
     }
 
     fn cut(&mut self) -> Batch {

@@ -23,6 +23,8 @@ pub(crate) struct Reply {
     pub(crate) head: String,
     /// Sent one by one, flushed between.
     pub(crate) chunks: Vec<Vec<u8>>,
+    /// Time before each chunk.
+    pub(crate) pause: Duration,
     /// Afterwards: close, or say nothing more.
     pub(crate) hold: bool,
 }
@@ -36,6 +38,7 @@ impl Reply {
         Self {
             head: format!("HTTP/1.1 {status_and_headers}\r\nConnection: close\r\n\r\n"),
             chunks: Vec::new(),
+            pause: Duration::ZERO,
             hold: false,
         }
     }
@@ -110,6 +113,9 @@ async fn answer(mut socket: TcpStream, reply: Reply, requests: Arc<Mutex<Vec<Str
         .unwrap()
         .push(String::from_utf8(head).unwrap());
     for part in std::iter::once(reply.head.as_bytes()).chain(reply.chunks.iter().map(|c| &c[..])) {
+        if !reply.pause.is_zero() {
+            tokio::time::sleep(reply.pause).await;
+        }
         if socket.write_all(part).await.is_err() || socket.flush().await.is_err() {
             return;
         }

@@ -214,6 +214,7 @@ async fn a_server_that_never_answers_is_waited_for() {
         head: String::new(),
         chunks: Vec::new(),
         hold: true,
+        pause: std::time::Duration::ZERO,
     };
     let section = json!({"read-timeout": "100ms", "connect-timeout": "100ms"});
     let (topic, _, _) = read_all(vec![mute, Reply::stream("data: a\n\n")], section).await;

@@ -206,3 +206,25 @@ async fn a_reader_that_pauses_bounds_the_memory() {
             .all(|batch| batch.records.bytes() <= (1 << 20) + 2000)
     );
 }
+
+#[tokio::test]
+async fn a_calm_stream_is_read_in_one_go_and_a_burst_as_it_comes() {
+    let event = |n: usize| format!("data: {n}\n\n").into_bytes();
+    let mut reply = Reply::stream("");
+    reply.pause = std::time::Duration::from_millis(5);
+    reply.chunks = (0..60).map(event).collect();
+    reply.chunks.push((60..30_060).flat_map(event).collect());
+    reply.chunks.extend((30_060..30_120).map(event));
+    let section = json!({"batch": {"linger": "40ms", "linger-max": "40ms", "records": 1000}});
+    let server = Server::start([reply, Reply::new("204 No Content")]).await;
+    let (mut source, _) = source(config(&server.url(), section));
+    let topic = Topic::default();
+    pump(&mut source, &topic, Until::End).await.unwrap();
+    let expected: Vec<String> = (0..30_120).map(|n| n.to_string()).collect();
+    assert_eq!(topic.values(), expected);
+    let topic = topic.0.lock().unwrap();
+    let sizes: Vec<usize> = { topic.batches.iter() }.map(|b| b.records.len()).collect();
+    // 5 ms apart, sent 40 ms apart.
+    assert!(sizes[1..5].iter().all(|size| *size > 2), "{sizes:?}");
+    assert!(sizes.contains(&1000), "{sizes:?}");
+}
