@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! positions ─▶ init_transactions (fences other copies, settles what they left) ─▶ read checkpoints
-//! write     ─▶ begin ─▶ records, dead letters, checkpoint ─▶ flush ─▶ commit
+//! write     ─▶ begin ─▶ records, dead letters, checkpoint ─▶ commit
 //!                          │ error that passes: abort, Retry
 //!                          └ outcome unknown: drop the producer; the next call makes a new one
 //!                            and compares the stored checkpoint with the batch's
@@ -10,9 +10,10 @@
 //!
 //! Calls that wait for brokers run on the blocking pool.
 
+mod completion;
 mod live;
+mod outstanding;
 mod record;
-mod reports;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +23,7 @@ use gristmill_flow::{Sink, SinkError, dead_letter_records};
 use gristmill_record::{Batch, Lane, Position, Positions};
 
 use crate::{KafkaConfig, checkpoint};
+use completion::Reminder;
 use live::{Live, Outcome};
 
 /// What a record is compressed with on its way and on disk.
@@ -111,6 +113,8 @@ pub struct TopicWriter {
     /// The connected producer. Taken out for each write and put back if its state is known
     /// afterwards.
     live: Option<Live>,
+    /// What the coordinator is asked after the last commit, unless a write comes first.
+    reminder: Option<Reminder>,
     /// A write that may or may not have been committed.
     in_doubt: Option<(Lane, String)>,
     /// The coordinator shut this producer out: for a second copy, or for a transaction that took
@@ -139,6 +143,7 @@ impl TopicWriter {
             instance,
             writes: 0,
             live: None,
+            reminder: None,
             in_doubt: None,
             check_owner: false,
             shut_out: 0,
@@ -229,6 +234,7 @@ impl TopicWriter {
             self.live = Some(live);
             return Err(SinkError::Reject(oversize));
         }
+        self.reminder = None;
         self.writes += 1;
         let write = format!("{}-{}", self.instance, self.writes);
         let value = checkpoint::lane_value(&batch.next, &write);
@@ -251,6 +257,7 @@ impl TopicWriter {
                     write,
                 };
                 live.stored.insert(batch.lane.to_string(), stored);
+                self.reminder = live.remind();
                 self.in_doubt = None;
                 self.too_large_at = None;
                 self.live = Some(live);

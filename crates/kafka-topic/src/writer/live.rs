@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use gristmill_flow::SinkError;
 use gristmill_record::Records;
-use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::Producer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, Producer};
 
-use super::reports::Reporting;
+use super::completion::{Coordinator, Reminder};
+use super::outstanding::{self, NotCommitted};
 use super::{Delivery, Oversize, WriterConfig, record};
 use crate::admin;
 use crate::checkpoint::{self, Checkpoint};
@@ -29,10 +30,12 @@ const BATCH_BYTES: usize = 1_000_000;
 
 /// A producer that is ready to write, and what is stored.
 pub(super) struct Live {
-    producer: Arc<Reporting>,
+    producer: Arc<BaseProducer<Context>>,
     /// `max.message.bytes` of the topic and of the dead-letter topic.
     pub(super) limits: (usize, usize),
     pub(super) stored: BTreeMap<String, Checkpoint>,
+    /// `None` without transactions, and where it cannot be asked.
+    coordinator: Option<Coordinator>,
 }
 
 /// How an attempt ended.
@@ -60,7 +63,10 @@ impl Outcome {
 }
 
 /// A producer for `config`, not connected yet, to topics with these limits.
-fn producer_for(config: &WriterConfig, limits: (usize, usize)) -> Result<Reporting, Trouble> {
+fn producer_for(
+    config: &WriterConfig,
+    limits: (usize, usize),
+) -> Result<BaseProducer<Context>, Trouble> {
     let lasting = |error: crate::ConfigError| Trouble::Lasting(error.to_string());
     let mut client = config.kafka.client().map_err(lasting)?;
     let mut default = |key: &str, value: &str| {
@@ -68,8 +74,9 @@ fn producer_for(config: &WriterConfig, limits: (usize, usize)) -> Result<Reporti
             client.set(key, value);
         }
     };
-    // A batch is handed over whole and then flushed: there is nothing to wait for.
-    default("linger.ms", "1");
+    // A batch is handed over whole and then flushed, which sends what is there: no record is to wake
+    // a broker's thread before that.
+    default("linger.ms", "100");
     default("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
     default(
         "delivery.timeout.ms",
@@ -83,6 +90,7 @@ fn producer_for(config: &WriterConfig, limits: (usize, usize)) -> Result<Reporti
     client
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        .set("delivery.report.only.error", "true")
         .set("compression.type", config.compression.name())
         // Java's default partitioner: the same key goes to the same partition from both.
         .set("partitioner", "murmur2_random")
@@ -99,7 +107,6 @@ fn producer_for(config: &WriterConfig, limits: (usize, usize)) -> Result<Reporti
     }
     client
         .create_with_context(Context::default())
-        .map(Reporting::new)
         .map_err(|error| lasting(config.kafka.refused(error)))
 }
 
@@ -128,9 +135,11 @@ pub(super) async fn connect(config: &WriterConfig, instance: &str) -> Result<Liv
     let (config, instance) = (config.clone(), instance.to_owned());
     blocking(move || {
         let producer = producer_for(&config, limits).map_err(Outcome::Failed)?;
+        let mut coordinator = None;
         if config.delivery == Delivery::ExactlyOnce {
             init(&config, &producer)?;
             own(&config, &producer, &instance)?;
+            coordinator = Coordinator::find(&producer, &config.transactional_id);
         }
         let stored = checkpoint::read(
             &config.kafka,
@@ -142,6 +151,7 @@ pub(super) async fn connect(config: &WriterConfig, instance: &str) -> Result<Liv
             producer: Arc::new(producer),
             limits,
             stored: stored.lanes,
+            coordinator,
         })
     })
     .await
@@ -178,7 +188,7 @@ fn doing(config: &WriterConfig) -> Doing<'_> {
     }
 }
 
-fn init(config: &WriterConfig, producer: &Reporting) -> Result<(), Outcome> {
+fn init(config: &WriterConfig, producer: &BaseProducer<Context>) -> Result<(), Outcome> {
     let Err(error) = producer.init_transactions(CALL_TIMEOUT * 2) else {
         return Ok(());
     };
@@ -198,7 +208,11 @@ fn init(config: &WriterConfig, producer: &Reporting) -> Result<(), Outcome> {
 }
 
 /// Write down, in a transaction of its own, which copy of the writer this is.
-fn own(config: &WriterConfig, producer: &Reporting, instance: &str) -> Result<(), Outcome> {
+fn own(
+    config: &WriterConfig,
+    producer: &BaseProducer<Context>,
+    instance: &str,
+) -> Result<(), Outcome> {
     let value = checkpoint::owner_value(instance);
     let begun = producer.begin_transaction().and_then(|()| {
         let record = rdkafka::producer::BaseRecord::to(&config.checkpoint_topic)
@@ -207,7 +221,7 @@ fn own(config: &WriterConfig, producer: &Reporting, instance: &str) -> Result<()
         producer.send(record).map_err(|(error, _)| error)
     });
     if let Err(error) = begun {
-        return Err(failed(config, producer, &error));
+        return Err(failed(config, producer, code_of(&error)));
     }
     let (_, outcome) = commit(config, producer);
     match outcome {
@@ -223,9 +237,12 @@ fn is_fenced(code: Code) -> bool {
     )
 }
 
+fn code_of(error: &KafkaError) -> Code {
+    error.rdkafka_error_code().unwrap_or(Code::Fail)
+}
+
 /// What an error means, with the cause that a record's own report gives.
-fn failed(config: &WriterConfig, producer: &Reporting, error: &KafkaError) -> Outcome {
-    let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+fn failed(config: &WriterConfig, producer: &BaseProducer<Context>, code: Code) -> Outcome {
     let fatal = producer.client().fatal_error().map(|(code, _)| code);
     if is_fenced(code) || fatal.is_some_and(is_fenced) {
         return Outcome::Fenced;
@@ -249,56 +266,43 @@ fn explain(config: &WriterConfig, topic: &str, code: Code) -> Outcome {
     Outcome::Failed(doing.explain(code, &config.kafka))
 }
 
-/// Flush and commit. The flag says whether the producer can be used again: not if the outcome is
-/// unknown or its state is lost.
-fn commit(config: &WriterConfig, producer: &Reporting) -> (bool, Outcome) {
-    let deadline = Instant::now() + WRITE_TIMEOUT;
-    if !producer.flush(deadline) {
-        let outcome = failed(
-            config,
-            producer,
-            &KafkaError::Flush(Code::OperationTimedOut),
-        );
-        return (abort(producer), outcome);
-    }
+/// Wait for all records and commit. The flag says whether the producer can be used again: not if
+/// the outcome is unknown or its state is lost.
+fn commit(config: &WriterConfig, producer: &BaseProducer<Context>) -> (bool, Outcome) {
+    let deadline = Instant::now() + WRITE_TIMEOUT + CALL_TIMEOUT;
     loop {
-        let error = match producer.commit_transaction(CALL_TIMEOUT) {
-            Ok(()) => return (true, Outcome::Committed),
-            Err(error) => error,
+        let Err(why) = outstanding::commit(producer) else {
+            return (true, Outcome::Committed);
         };
-        let state = transaction_error(&error);
-        if state.is_some_and(RDKafkaError::txn_requires_abort) {
-            let outcome = failed(config, producer, &error);
+        let NotCommitted {
+            code,
+            requires_abort,
+            is_retriable,
+        } = why;
+        if requires_abort {
+            let outcome = failed(config, producer, code);
             return (
                 abort(producer) && !matches!(outcome, Outcome::Fenced),
                 outcome,
             );
         }
-        let again = state.is_none_or(RDKafkaError::is_retriable);
-        if !again || Instant::now() > deadline {
-            return (false, failed(config, producer, &error));
+        if !is_retriable || Instant::now() > deadline {
+            return (false, failed(config, producer, code));
         }
     }
 }
 
-fn transaction_error(error: &KafkaError) -> Option<&RDKafkaError> {
-    match error {
-        KafkaError::Transaction(error) => Some(error),
-        _ => None,
-    }
-}
-
 /// Abort; false if the producer is of no more use.
-fn abort(producer: &Reporting) -> bool {
+fn abort(producer: &BaseProducer<Context>) -> bool {
     for _ in 0..2 {
         match producer.abort_transaction(CALL_TIMEOUT) {
             Ok(()) => {
-                producer.flush(Instant::now() + CALL_TIMEOUT);
+                outstanding::flush(producer, Instant::now() + CALL_TIMEOUT);
                 producer.context().take_undelivered();
                 return true;
             }
             Err(error) => {
-                let again = transaction_error(&error).is_some_and(RDKafkaError::is_retriable);
+                let again = matches!(&error, KafkaError::Transaction(e) if e.is_retriable());
                 tracing::debug!(%error, again, "abort");
                 if !again {
                     return false;
@@ -310,6 +314,12 @@ fn abort(producer: &Reporting) -> bool {
 }
 
 impl Live {
+    /// After a commit: see to it that the next transaction need not wait for it.
+    pub(super) fn remind(&self) -> Option<Reminder> {
+        let coordinator = self.coordinator?;
+        Some(coordinator.remind(Arc::clone(&self.producer)))
+    }
+
     /// Records that are too large for the topic.
     pub(super) fn oversize(
         &self,
@@ -338,7 +348,7 @@ impl Live {
     ) -> (Option<Self>, Outcome) {
         let exactly_once = config.delivery == Delivery::ExactlyOnce;
         if exactly_once && let Err(error) = self.producer.begin_transaction() {
-            return (None, failed(config, &self.producer, &error));
+            return (None, failed(config, &self.producer, code_of(&error)));
         }
         let mut sent = self.send(config, records, rejects).await;
         if exactly_once && sent.is_ok() {
@@ -348,7 +358,7 @@ impl Live {
         let task_config = config.clone();
         let work = move || match sent {
             Err(error) => {
-                let outcome = failed(&task_config, &producer, &error);
+                let outcome = failed(&task_config, &producer, code_of(&error));
                 (!exactly_once || abort(&producer), outcome)
             }
             Ok(()) if exactly_once => commit(&task_config, &producer),
@@ -399,7 +409,7 @@ impl Live {
     /// At least once: the records are durable, now the position.
     async fn store_after(&self, config: &WriterConfig, checkpoint: (&str, &[u8])) -> Outcome {
         if let Err(error) = self.send_checkpoint(config, checkpoint).await {
-            return failed(config, &self.producer, &error);
+            return failed(config, &self.producer, code_of(&error));
         }
         let (producer, config) = (Arc::clone(&self.producer), config.clone());
         match blocking(move || deliver(&config, &producer).1).await {
@@ -411,8 +421,8 @@ impl Live {
 
 /// Wait for all records without a transaction. An idempotent producer that lost one is no more
 /// use: those behind it may be out of order.
-fn deliver(config: &WriterConfig, producer: &Reporting) -> (bool, Outcome) {
-    let flushed = producer.flush(Instant::now() + WRITE_TIMEOUT);
+fn deliver(config: &WriterConfig, producer: &BaseProducer<Context>) -> (bool, Outcome) {
+    let flushed = outstanding::flush(producer, Instant::now() + WRITE_TIMEOUT);
     match producer.context().take_undelivered() {
         None if flushed => (true, Outcome::Committed),
         lost => {
