@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The grain of time limits: fine enough for a limit of a second, coarse enough to cost nothing.
-pub(crate) const TICK: Duration = Duration::from_millis(25);
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// Ticks without work before the thread sleeps. To wake it is a system call: a stream of small
 /// batches would pay it with each of them (a record alone in its batch cost 2 us instead of 1).

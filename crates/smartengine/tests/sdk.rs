@@ -214,6 +214,30 @@ fn every_alignment_by_the_real_wasm() {
     check("type", &values);
 }
 
+/// Documents of several windows of quotes (2 KiB each), whose borders fall anywhere; whole, cut off,
+/// and with one byte that is not UTF-8.
+#[test]
+fn long_documents_by_the_real_wasm() {
+    let events: Vec<_> = Generator::new(GeneratorOptions::default())
+        .take(80)
+        .map(|event| event.data)
+        .collect();
+    for four in events.chunks_exact(4) {
+        let mut values = Vec::new();
+        for pad in (0..80).step_by(3) {
+            let (pad, list) = ("é".repeat(pad), four.join(", "));
+            let text = format!(r#"{{"pad": "{pad}", "list": [{list}], "type": "{pad}"}}"#);
+            let mut bytes = text.into_bytes();
+            values.push(bytes.clone());
+            values.push(bytes[..bytes.len() - 1 - pad.len() % 7].to_vec());
+            bytes[1_990 + pad.len()] = 0xff;
+            values.push(bytes);
+        }
+        check("type", &values);
+        check("/list/2/meta/domain", &values);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 

@@ -44,6 +44,12 @@ mod simd {
             Self(u8x16_eq(u8x16_min(self.0, u8x16_splat(byte)), self.0))
         }
 
+        /// The lesser of each two bytes.
+        #[inline(always)]
+        pub(crate) fn min(self, other: Self) -> Self {
+            Self(u8x16_min(self.0, other.0))
+        }
+
         #[inline(always)]
         pub(crate) fn or(self, other: Self) -> Self {
             Self(v128_or(self.0, other.0))
@@ -80,6 +86,12 @@ mod simd {
         #[inline(always)]
         pub(crate) fn lookup(self, indices: Self) -> Self {
             Self(i8x16_swizzle(self.0, indices.0))
+        }
+
+        /// Each byte less `amount`, modulo 256.
+        #[inline(always)]
+        pub(crate) fn minus(self, amount: u8) -> Self {
+            Self(u8x16_sub(self.0, u8x16_splat(amount)))
         }
 
         /// Each byte less `amount`, not below zero.
@@ -146,6 +158,11 @@ mod plain {
         }
 
         #[inline(always)]
+        pub(crate) fn min(self, other: Self) -> Self {
+            self.zip(other, u8::min)
+        }
+
+        #[inline(always)]
         pub(crate) fn or(self, other: Self) -> Self {
             self.zip(other, |a, b| a | b)
         }
@@ -184,6 +201,11 @@ mod plain {
         #[inline(always)]
         pub(crate) fn lookup(self, indices: Self) -> Self {
             indices.map(|index| self.0[usize::from(index & 15)])
+        }
+
+        #[inline(always)]
+        pub(crate) fn minus(self, amount: u8) -> Self {
+            self.map(|byte| byte.wrapping_sub(amount))
         }
 
         #[inline(always)]

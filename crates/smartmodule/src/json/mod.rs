@@ -1,9 +1,9 @@
 //! Fields of JSON documents, the whole of which is checked.
 //!
 //! ```text
-//! bytes ─▶ one pass over the grammar ─▶ range of the member ─▶ Value (text, raw, elements)
-//!            strings 16 bytes at a time      └─ next token ─▶ one pass over that member
-//!            └─ any byte beyond ASCII? UTF-8, 16 bytes at a time
+//! bytes ─▶ quotes, escapes, UTF-8: 64 bytes at a time ─▶ places of all strings
+//!       ─▶ one pass over the grammar between them ─▶ range of the member ─▶ Value
+//!            └─ anything wrong? again, byte after byte: what, and where
 //! ```
 //!
 //! What is accepted is what `serde_json` accepts: RFC 8259, any depth, duplicate keys (the last one
@@ -15,7 +15,9 @@ mod block;
 mod decode;
 mod error;
 mod nest;
+mod pass;
 mod path;
+mod quotes;
 mod scan;
 mod utf8;
 mod value;
@@ -30,9 +32,10 @@ pub use value::{Kind, Value};
 #[inline(always)]
 fn text(checked: &[u8]) -> &str {
     debug_assert!(std::str::from_utf8(checked).is_ok());
-    // SAFETY: every caller has `checked` from `walk`, which gives `Ok` only where all
-    // bytes are ASCII or `utf8::is_valid` says so: bytes within strings are noted in `Seen`, and
-    // outside of strings the grammar has ASCII alone.
+    // SAFETY: every caller has `checked` from `walk`, which gives `Ok` only where all bytes are
+    // UTF-8. Outside of strings the grammar has ASCII alone. Within them either `Quotes` checked
+    // each word up to the last string's end, or `Seen` noted all bytes, and then they are ASCII or
+    // `utf8::is_valid` says that they are UTF-8.
     #[allow(unsafe_code)]
     unsafe {
         std::str::from_utf8_unchecked(checked)

@@ -116,7 +116,8 @@ impl Token {
     #[inline(always)]
     fn is(&self, name: &Name<'_>) -> bool {
         match name {
-            Name::Key(key) => **key == *self.key,
+            // First bytes first: to compare the rest is a call, and keys of the same length are many.
+            Name::Key(key) => key.first() == self.key.first() && **key == *self.key,
             Name::Index(index) => self.index == Some(*index),
         }
     }

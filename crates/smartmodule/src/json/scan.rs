@@ -1,11 +1,17 @@
 //! JSON's grammar, over bytes, without recursion and without allocation.
 //!
 //! Everything here takes the document and a place in it, and gives the place after what it
-//! checked. That bytes within strings are UTF-8 is not checked here: [`Seen`] notes whether there
-//! are any that are not ASCII, and then the whole document is looked at once more, a block at a
-//! time. Outside of strings such bytes start no token, so that nothing escapes.
+//! checked. The grammar is the same however the ends of strings are found ([`Strings`]); bytes
+//! beyond ASCII start no token, so that outside of strings none gets by.
+//!
+//! Where [`Seen`] finds them, whether bytes within strings are UTF-8 is not checked here: it notes
+//! whether there are any that are not ASCII, and then the whole document is looked at once more.
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use super::block::{Block, LEN};
+use super::decode::decode;
 use super::error::Reason::{self, *};
 use super::nest::{Frame, Nest};
 
@@ -34,6 +40,59 @@ impl Seen {
 
     fn note_byte(&mut self, byte: u8) {
         self.note(Block::splat(byte));
+    }
+}
+
+/// How the ends of strings are found: by looking for each, as [`Seen`] does, or for all of them
+/// ahead ([`Quotes`](super::quotes::Quotes)).
+pub(super) trait Strings {
+    /// The place after a string, from the byte after its opening quote on.
+    fn end(&mut self, bytes: &[u8], at: usize) -> Result<usize, Fail>;
+
+    /// A key, from the byte after its opening quote on, and the place after it.
+    fn key<'a>(&mut self, bytes: &'a [u8], at: usize) -> Result<(Cow<'a, [u8]>, usize), Fail>;
+
+    /// Check members and show them, keys and values, from the key whose opening quote is at `at` on:
+    /// as many as there is a short way for, none if need be. Gives the opening quote of the next key.
+    fn pass<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        at: usize,
+        visit: impl FnMut(&'a [u8], Range<usize>),
+    ) -> usize;
+
+    /// The same for members that nobody wants to see.
+    fn pass_unseen(&mut self, bytes: &[u8], at: usize) -> usize;
+}
+
+impl Strings for Seen {
+    #[inline(always)]
+    fn end(&mut self, bytes: &[u8], at: usize) -> Result<usize, Fail> {
+        string(bytes, at, self)
+    }
+
+    #[inline(always)]
+    fn key<'a>(&mut self, bytes: &'a [u8], at: usize) -> Result<(Cow<'a, [u8]>, usize), Fail> {
+        let end = plain(bytes, at, self);
+        match bytes.get(end) {
+            Some(b'"') => Ok((Cow::Borrowed(&bytes[at..end]), end + 1)),
+            _ => decode(bytes, at, self),
+        }
+    }
+
+    #[inline(always)]
+    fn pass<'a>(
+        &mut self,
+        _bytes: &'a [u8],
+        at: usize,
+        _visit: impl FnMut(&'a [u8], Range<usize>),
+    ) -> usize {
+        at
+    }
+
+    #[inline(always)]
+    fn pass_unseen(&mut self, _bytes: &[u8], at: usize) -> usize {
+        at
     }
 }
 
@@ -68,11 +127,15 @@ pub(super) fn fail<T>(bytes: &[u8], at: usize, end: Reason, other: Reason) -> Re
 
 /// The value that starts at `at`, white space before it allowed; gives its start and end.
 #[inline(always)]
-pub(super) fn value(bytes: &[u8], at: usize, seen: &mut Seen) -> Result<(usize, usize), Fail> {
+pub(super) fn value<S: Strings>(
+    bytes: &[u8],
+    at: usize,
+    strings: &mut S,
+) -> Result<(usize, usize), Fail> {
     let (start, byte) = token(bytes, at);
     let end = match byte {
-        b'"' => string(bytes, start + 1, seen)?,
-        b'{' | b'[' => nested(bytes, start, seen)?,
+        b'"' => strings.end(bytes, start + 1)?,
+        b'{' | b'[' => nested(bytes, start, strings)?,
         other => scalar(bytes, start, other)?,
     };
     Ok((start, end))
@@ -91,20 +154,20 @@ fn scalar(bytes: &[u8], at: usize, first: u8) -> Result<usize, Fail> {
 }
 
 /// An object or an array, which `at` is the first byte of.
-fn nested(bytes: &[u8], at: usize, seen: &mut Seen) -> Result<usize, Fail> {
+fn nested<S: Strings>(bytes: &[u8], at: usize, strings: &mut S) -> Result<usize, Fail> {
     let mut nest = Nest::default();
     let (mut at, mut byte) = (at, bytes.get(at).copied().unwrap_or(0));
     loop {
         // At a value's first byte.
         at = match byte {
-            b'"' => string(bytes, at + 1, seen)?,
+            b'"' => strings.end(bytes, at + 1)?,
             b'{' => {
                 let (next, first) = token(bytes, at + 1);
                 if first == b'}' {
                     next + 1
                 } else {
                     nest.push(Frame::Object);
-                    (at, byte) = member(bytes, next, first, seen)?;
+                    (at, byte) = member(bytes, next, first, strings)?;
                     continue;
                 }
             }
@@ -131,7 +194,7 @@ fn nested(bytes: &[u8], at: usize, seen: &mut Seen) -> Result<usize, Fail> {
             match (follows, frame) {
                 (b',', Frame::Object) => {
                     let (next, first) = token(bytes, next + 1);
-                    (at, byte) = member(bytes, next, first, seen)?;
+                    (at, byte) = member(bytes, next, first, strings)?;
                     break;
                 }
                 (b',', Frame::List) => {
@@ -153,11 +216,17 @@ fn nested(bytes: &[u8], at: usize, seen: &mut Seen) -> Result<usize, Fail> {
 
 /// A key and its colon; gives the place and first byte of the value.
 #[inline(always)]
-fn member(bytes: &[u8], at: usize, first: u8, seen: &mut Seen) -> Result<(usize, u8), Fail> {
+fn member<S: Strings>(
+    bytes: &[u8],
+    at: usize,
+    first: u8,
+    strings: &mut S,
+) -> Result<(usize, u8), Fail> {
     if first != b'"' {
         return fail(bytes, at, EofInObject, KeyMustBeAString);
     }
-    let end = string(bytes, at + 1, seen)?;
+    let at = strings.pass_unseen(bytes, at);
+    let end = strings.end(bytes, at + 1)?;
     Ok(token(bytes, colon(bytes, end)?))
 }
 
@@ -173,7 +242,7 @@ pub(super) fn colon(bytes: &[u8], at: usize) -> Result<usize, Fail> {
 
 /// A string, from the byte after its opening quote on.
 #[inline(always)]
-pub(super) fn string(bytes: &[u8], at: usize, seen: &mut Seen) -> Result<usize, Fail> {
+fn string(bytes: &[u8], at: usize, seen: &mut Seen) -> Result<usize, Fail> {
     let end = plain(bytes, at, seen);
     match bytes.get(end) {
         Some(b'"') => Ok(end + 1),
@@ -238,7 +307,7 @@ fn string_with_escapes(bytes: &[u8], mut at: usize, seen: &mut Seen) -> Result<u
 /// The escape sequence whose backslash is at `at`. Surrogates are not looked at: that matters only
 /// to who decodes the string.
 #[inline(always)]
-fn escape(bytes: &[u8], at: usize) -> Result<usize, Fail> {
+pub(super) fn escape(bytes: &[u8], at: usize) -> Result<usize, Fail> {
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
         Some(b'u') => hex(bytes, at + 2).map(|_| at + 6),

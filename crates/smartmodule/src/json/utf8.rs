@@ -78,7 +78,12 @@ const COMPLETE: [u8; 16] = [
 /// Whether `bytes` is UTF-8.
 pub(super) fn is_valid(bytes: &[u8]) -> bool {
     let mut checker = Checker::new();
-    let (blocks, tail) = bytes.as_chunks::<LEN>();
+    let (words, tail) = bytes.as_chunks::<{ 4 * LEN }>();
+    for word in words {
+        let (blocks, _) = word.as_chunks::<LEN>();
+        checker.take_word([0, 1, 2, 3].map(|at| Block::load(&blocks[at])));
+    }
+    let (blocks, tail) = tail.as_chunks::<LEN>();
     for block in blocks {
         checker.take(Block::load(block));
     }
@@ -107,6 +112,21 @@ impl Checker {
         }
     }
 
+    /// Four blocks: where all are ASCII, that is all there is to find out.
+    #[inline(always)]
+    fn take_word(&mut self, [a, b, c, d]: [Block; 4]) {
+        if a.or(b).or(c.or(d)).high_bits() == 0 {
+            self.errors = self.errors.or(self.incomplete);
+            self.incomplete = Block::splat(0);
+        } else {
+            let errors = faults(a, self.before).or(faults(b, a));
+            let errors = errors.or(faults(c, b)).or(faults(d, c));
+            self.errors = self.errors.or(errors);
+            self.incomplete = incomplete(d);
+        }
+        self.before = d;
+    }
+
     #[inline(always)]
     fn take(&mut self, block: Block) {
         if block.high_bits() == 0 {
@@ -114,7 +134,7 @@ impl Checker {
             self.incomplete = Block::splat(0);
         } else {
             self.errors = self.errors.or(faults(block, self.before));
-            self.incomplete = block.less_block(Block::load(&COMPLETE));
+            self.incomplete = incomplete(block);
         }
         self.before = block;
     }
@@ -124,9 +144,15 @@ impl Checker {
     }
 }
 
+/// Not zero where a sequence goes on after `block`.
+#[inline(always)]
+pub(super) fn incomplete(block: Block) -> Block {
+    block.less_block(Block::load(&COMPLETE))
+}
+
 /// Not zero where `block`, which follows `before`, is no UTF-8.
 #[inline(always)]
-fn faults(block: Block, before: Block) -> Block {
+pub(super) fn faults(block: Block, before: Block) -> Block {
     let first = block.previous::<1>(before);
     let low = Block::splat(0x0f);
     let special = Block::load(&BYTE_1_HIGH)

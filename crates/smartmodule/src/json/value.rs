@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::decode::decode;
-use super::scan::Seen;
+use super::scan::{Seen, plain};
 use super::walk::{self, Name, malformed};
 use super::{Malformed, text};
 
@@ -89,10 +89,9 @@ impl<'a> Value<'a> {
 
     fn string(&self) -> Result<Cow<'a, str>, Malformed> {
         let bytes = self.document().get(..self.end).unwrap_or_default();
-        let raw = self.raw();
-        let within = &raw[1..raw.len() - 1];
-        if !within.as_bytes().contains(&b'\\') {
-            return Ok(Cow::Borrowed(within));
+        let (start, end) = (self.start + 1, self.end - 1);
+        if plain(bytes, start, &mut Seen::new()) == end {
+            return Ok(Cow::Borrowed(&self.document[start..end]));
         }
         let (decoded, _) = decode(bytes, self.start + 1, &mut Seen::new())
             .map_err(|failed| malformed(self.document(), failed))?;

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::decode::decode;
 use super::error::Malformed;
 use super::error::Reason::*;
-use super::scan::{Fail, Seen, colon, fail, plain, token, value};
+use super::quotes::{self, Quotes};
+use super::scan::{Fail, Seen, Strings, colon, fail, token, value};
 use super::utf8;
 
 /// What a value is called in the object or array that holds it.
@@ -19,42 +19,68 @@ pub(super) enum Name<'a> {
 }
 
 /// Check the whole document `bytes` and show `visit` the members or elements of its outermost
-/// value. What was shown counts only if the document turns out to be right.
+/// value. What was shown counts only if the document turns out to be right; all of it may be shown
+/// twice.
 ///
 /// Gives where that value is.
 #[inline(always)]
 pub(super) fn document<'a>(
     bytes: &'a [u8],
-    visit: impl FnMut(Name<'a>, Range<usize>),
+    mut visit: impl FnMut(Name<'a>, Range<usize>),
 ) -> Result<Range<usize>, Malformed> {
-    checked(bytes, |seen| members(bytes, 0, seen, visit))
+    match quickly(bytes, |quotes| members(bytes, 0, quotes, &mut visit)) {
+        Some(found) => Ok(found),
+        None => exactly(bytes, |seen| members(bytes, 0, seen, visit)),
+    }
 }
 
 /// The same without a look at members: their keys may be no text.
 pub(super) fn whole(bytes: &[u8]) -> Result<Range<usize>, Malformed> {
-    checked(bytes, |seen| {
-        let (start, end) = value(bytes, 0, seen)?;
-        Ok(start..end)
-    })
+    match quickly(bytes, |quotes| only_value(bytes, quotes)) {
+        Some(found) => Ok(found),
+        None => exactly(bytes, |seen| only_value(bytes, seen)),
+    }
 }
 
+fn only_value(bytes: &[u8], strings: &mut impl Strings) -> Result<Range<usize>, Fail> {
+    let (start, end) = value(bytes, 0, strings)?;
+    Ok(start..end)
+}
+
+/// With the ends of all strings found ahead; `None` if that is not done for this document, or it is
+/// malformed.
 #[inline(always)]
-fn checked(
+fn quickly(
+    bytes: &[u8],
+    outermost: impl FnOnce(&mut Quotes<'_>) -> Result<Range<usize>, Fail>,
+) -> Option<Range<usize>> {
+    quotes::ahead(bytes, |quotes| {
+        let found = outermost(quotes).and_then(|found| end(bytes, found));
+        found.ok().filter(|_| quotes.are_complete())
+    })?
+}
+
+/// Byte after byte: what is wrong, and where.
+#[inline(never)]
+fn exactly(
     bytes: &[u8],
     outermost: impl FnOnce(&mut Seen) -> Result<Range<usize>, Fail>,
 ) -> Result<Range<usize>, Malformed> {
     let mut seen = Seen::new();
-    let checked = outermost(&mut seen).and_then(|found| {
-        let (at, _) = token(bytes, found.end);
-        match at == bytes.len() {
-            true => Ok(found),
-            false => Err((at, TrailingCharacters)),
-        }
-    });
-    match checked {
+    match outermost(&mut seen).and_then(|found| end(bytes, found)) {
         Ok(found) if !seen.any_beyond_ascii() || utf8::is_valid(bytes) => Ok(found),
         Ok(_) => Err(malformed(bytes, (0, InvalidUtf8))),
         Err(failed) => Err(malformed(bytes, failed)),
+    }
+}
+
+/// Nothing follows the document's value.
+#[inline(always)]
+fn end(bytes: &[u8], found: Range<usize>) -> Result<Range<usize>, Fail> {
+    let (at, _) = token(bytes, found.end);
+    match at == bytes.len() {
+        true => Ok(found),
+        false => Err((at, TrailingCharacters)),
     }
 }
 
@@ -81,26 +107,26 @@ pub(super) fn malformed(bytes: &[u8], (offset, reason): Fail) -> Malformed {
 }
 
 #[inline(always)]
-fn members<'a>(
+fn members<'a, S: Strings>(
     bytes: &'a [u8],
     at: usize,
-    seen: &mut Seen,
+    strings: &mut S,
     visit: impl FnMut(Name<'a>, Range<usize>),
 ) -> Result<Range<usize>, Fail> {
     let (start, byte) = token(bytes, at);
     let end = match byte {
-        b'{' => object(bytes, start + 1, seen, visit)?,
-        b'[' => list(bytes, start + 1, seen, visit)?,
-        _ => value(bytes, start, seen)?.1,
+        b'{' => object(bytes, start + 1, strings, visit)?,
+        b'[' => list(bytes, start + 1, strings, visit)?,
+        _ => value(bytes, start, strings)?.1,
     };
     Ok(start..end)
 }
 
 #[inline(always)]
-fn object<'a>(
+fn object<'a, S: Strings>(
     bytes: &'a [u8],
     at: usize,
-    seen: &mut Seen,
+    strings: &mut S,
     mut visit: impl FnMut(Name<'a>, Range<usize>),
 ) -> Result<usize, Fail> {
     let (mut at, mut byte) = token(bytes, at);
@@ -111,8 +137,11 @@ fn object<'a>(
         return fail(bytes, at, EofInObject, KeyMustBeAString);
     }
     loop {
-        let (key, end) = key(bytes, at + 1, seen)?;
-        let (start, end) = value(bytes, colon(bytes, end)?, seen)?;
+        at = strings.pass(bytes, at, |key, range| {
+            visit(Name::Key(Cow::Borrowed(key)), range)
+        });
+        let (key, end) = strings.key(bytes, at + 1)?;
+        let (start, end) = value(bytes, colon(bytes, end)?, strings)?;
         visit(Name::Key(key), start..end);
         (at, byte) = token(bytes, end);
         if byte != b',' {
@@ -134,10 +163,10 @@ fn object<'a>(
 }
 
 #[inline(always)]
-fn list<'a>(
+fn list<'a, S: Strings>(
     bytes: &'a [u8],
     at: usize,
-    seen: &mut Seen,
+    strings: &mut S,
     mut visit: impl FnMut(Name<'a>, Range<usize>),
 ) -> Result<usize, Fail> {
     let (mut at, mut byte) = token(bytes, at);
@@ -148,7 +177,7 @@ fn list<'a>(
         return Err((at, EofInList));
     }
     for index in 0.. {
-        let (start, end) = value(bytes, at, seen)?;
+        let (start, end) = value(bytes, at, strings)?;
         visit(Name::Index(index), start..end);
         (at, byte) = token(bytes, end);
         if byte != b',' {
@@ -162,15 +191,5 @@ fn list<'a>(
     match byte {
         b']' => Ok(at + 1),
         _ => fail(bytes, at, EofInList, ExpectedListCommaOrEnd),
-    }
-}
-
-/// A key, from the byte after its opening quote on, and the place after it.
-#[inline(always)]
-fn key<'a>(bytes: &'a [u8], at: usize, seen: &mut Seen) -> Result<(Cow<'a, [u8]>, usize), Fail> {
-    let end = plain(bytes, at, seen);
-    match bytes.get(end) {
-        Some(b'"') => Ok((Cow::Borrowed(&bytes[at..end]), end + 1)),
-        _ => decode(bytes, at, seen),
     }
 }

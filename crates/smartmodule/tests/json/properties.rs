@@ -31,6 +31,34 @@ fn document() -> impl Strategy<Value = String> {
     (space(), value, space()).prop_map(|(a, v, b)| format!("{a}{v}{b}"))
 }
 
+/// An object as programs write it: without white space or with one space after each colon and
+/// comma, its members mostly plain, some of them objects themselves; of some hundred bytes.
+fn written() -> impl Strategy<Value = String> {
+    prop_oneof![Just(""), Just(" ")].prop_flat_map(|space| {
+        let plain = || {
+            prop_oneof![
+                3 => text(),
+                3 => "0|[1-9][0-9]{0,17}",
+                1 => "-?[0-9]{1,3}(\\.[0-9])?",
+                1 => prop::sample::select(&["true", "false", "null", "tru", "falsy"][..])
+                    .prop_map(str::to_owned),
+            ]
+        };
+        let object = move |value: BoxedStrategy<String>, most| {
+            let member = (key(), value).prop_map(move |(k, v)| format!("{k}:{space}{v}"));
+            prop::collection::vec(member, 0..most)
+                .prop_map(move |all| format!("{{{}}}", all.join(&format!(",{space}"))))
+        };
+        let inner = object(plain().boxed(), 4).boxed();
+        let inner = prop_oneof![
+            inner.clone(),
+            object(inner.boxed(), 3),
+            Just("[1]".to_owned())
+        ];
+        object(prop_oneof![5 => plain(), 1 => inner].boxed(), 20)
+    })
+}
+
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(r#""a""#.to_owned()),
@@ -76,8 +104,21 @@ proptest! {
     }
 
     #[test]
+    fn written_documents(json in written(), path in path()) {
+        check(path, json.as_bytes());
+    }
+
+    /// A document at any distance from where words of 64 bytes and windows of such words start.
+    #[test]
+    fn shifted_documents(json in document(), path in path(), shift in 0..200_usize) {
+        let pad = "y".repeat(shift);
+        check(path, format!(r#"{{"pad":"{pad}","a":{json},"b":{json}}}"#).as_bytes());
+        check(path, format!(r#"["{pad}",{json}]"#).as_bytes());
+    }
+
+    #[test]
     fn mutated_documents(
-        json in prop_oneof![document(), prop::sample::select(&DOCUMENTS[..]).prop_map(str::to_owned)],
+        json in prop_oneof![document(), written(), prop::sample::select(&DOCUMENTS[..]).prop_map(str::to_owned)],
         path in path(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4),
     ) {
