@@ -1,6 +1,7 @@
 //! Log lines on standard error, beside the live view and without secrets.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use gristmill_manifest::Redactions;
@@ -13,6 +14,10 @@ use crate::output;
 
 /// The live view, if there is one: a log line must appear above it, not through it.
 static LIVE: Mutex<Option<MultiProgress>> = Mutex::new(None);
+/// Whether log lines are dropped.
+static MUTED: AtomicBool = AtomicBool::new(false);
+/// The variable with a tracing filter.
+const FILTER: &str = "GRISTMILL_LOG";
 /// Texts that no log line may hold.
 static REDACTIONS: Mutex<Option<Redactions>> = Mutex::new(None);
 
@@ -24,7 +29,7 @@ pub(crate) fn init(verbose: u8, format: LogFormat, timed: bool) {
         1 => "info,gristmill=info",
         _ => "debug,hyper=info,hyper_util=info,rustls=info,wasmtime=info,cranelift=info",
     };
-    let filter = EnvFilter::try_from_env("GRISTMILL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(output::is_live())
@@ -45,6 +50,12 @@ pub(crate) fn redact(redactions: &Redactions) {
         Some(known) => known.and(redactions),
         None => redactions.clone(),
     });
+}
+
+/// Have no log lines unless they were asked for: what they would tell is told as findings.
+pub(crate) fn tell_only_findings() {
+    let asked = tracing::enabled!(tracing::Level::INFO) || std::env::var_os(FILTER).is_some();
+    MUTED.store(!asked, Relaxed);
 }
 
 /// Where log lines go while there is a live view.
@@ -95,6 +106,9 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if MUTED.load(Relaxed) {
+            return;
+        }
         let mut text = String::from_utf8_lossy(&self.0).into_owned();
         if let Some(redactions) = &*REDACTIONS.lock().unwrap_or_else(PoisonError::into_inner) {
             text = redactions.apply(&text);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use gristmill_manifest::printable;
+use gristmill_manifest::{plural, printable};
 use gristmill_runner::Report;
 
 use crate::logging;
@@ -17,12 +17,9 @@ use crate::logging;
 /// Characters of a key that a table shows: keys are made from data, and `--json` has all of it.
 const KEY_SHOWN: usize = 60;
 
-/// `1 topic`, `2 topics`.
-pub(crate) fn many(n: usize, what: &str) -> String {
-    match n {
-        1 => format!("1 {what}"),
-        _ => format!("{n} {what}s"),
-    }
+/// `1 topic`, `2,000 topics`.
+pub(crate) fn many(n: u64, what: &str) -> String {
+    format!("{} {}", thousands(n as i64), plural(n, what))
 }
 
 /// An error, with the one prefix that every error has. Its text may quote what a server or a
@@ -172,11 +169,8 @@ pub(crate) fn shown(key: &str) -> String {
 /// The end of a run, for people: the counts, then what happened in one line.
 pub(crate) fn report_text(report: &Report) -> String {
     let mut text = counts_table(&report.counts);
-    let mut facts = vec![format!(
-        "{} events in {:.1} s",
-        thousands(report.events as i64),
-        report.elapsed_s
-    )];
+    let events = many(report.events, "event");
+    let mut facts = vec![format!("{events} in {:.1} s", report.elapsed_s)];
     let also = |n: u64, what: &str| (n > 0).then(|| format!("{} {what}", thousands(n as i64)));
     let gaps: u64 = report.stages.values().map(|stage| stage.gaps).sum();
     facts.extend(also(
@@ -206,6 +200,20 @@ mod tests {
         ];
         for (n, expect) in cases {
             assert_eq!(thousands(n), expect);
+        }
+    }
+
+    #[test]
+    fn of_one_there_is_no_plural() {
+        for (n, what, expect) in [
+            (0, "event", "0 events"),
+            (1, "event", "1 event"),
+            (2_000, "event", "2,000 events"),
+            (2, "copy", "2 copies"),
+            (1, "copy", "1 copy"),
+            (2, "key", "2 keys"),
+        ] {
+            assert_eq!(many(n, what), expect);
         }
     }
 

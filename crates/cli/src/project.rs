@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use gristmill_manifest::{Diagnostic, Diagnostics, Manifest, Override, Place, TEXT_BYTES_MAX};
 use gristmill_runner::{
     Backend, BackendError, CountStore, LOCAL_DIR, ModuleSources, Plan, PlanError, module_sources,
@@ -15,6 +14,10 @@ use gristmill_runner::{
 use crate::args::{FileArgs, LocalArgs};
 use crate::secrets::Secrets;
 use crate::{UsageError, logging, output};
+
+mod holder;
+
+use holder::Holder;
 
 /// A file that was read and is valid.
 pub(crate) struct Project {
@@ -216,7 +219,7 @@ impl Project {
     /// # Errors
     /// No brokers; certificates that cannot be used.
     pub(crate) fn cluster(&self) -> anyhow::Result<Backend> {
-        Backend::kafka(&self.manifest).map_err(|error| self.unusable(error))
+        Backend::cluster(&self.manifest).map_err(|error| self.unusable(error))
     }
 
     fn unusable(&self, error: BackendError) -> anyhow::Error {
@@ -255,9 +258,31 @@ impl Project {
     /// # Errors
     /// No brokers; a directory that cannot be used.
     pub(crate) fn backend(&self, local: &LocalArgs) -> anyhow::Result<Backend> {
-        let Some(dir) = self.local_dir(local) else {
-            return self.cluster();
-        };
-        Backend::local(&dir).with_context(|| format!("embedded topics in {}", dir.display()))
+        match self.local_dir(local) {
+            Some(dir) => open_local(&dir),
+            None => self.cluster(),
+        }
     }
 }
+
+/// Embedded topics and counts in `dir`.
+///
+/// # Errors
+/// A directory that cannot be used; one that another process has, with who that is.
+pub(crate) fn open_local(dir: &Path) -> anyhow::Result<Backend> {
+    Backend::local(dir).map_err(|error| {
+        let what = format!("embedded topics in {}", dir.display());
+        match Holder::of(&error) {
+            Some(holder) => {
+                let text = format!("{what}: {}", holder.text());
+                anyhow::Error::new(InUse(holder)).context(text)
+            }
+            None => anyhow::Error::new(error).context(what),
+        }
+    })
+}
+
+/// Another process has the directory.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.text())]
+pub(crate) struct InUse(pub(crate) Holder);

@@ -100,7 +100,7 @@ impl Reload {
             self.uses = &uses(&self.plan.manifest) | &uses(&project.manifest);
         }
         let plan = read.plan?;
-        let other = !self.is_local && plan.manifest.kafka != self.plan.manifest.kafka;
+        let other = !self.is_local && !plan.manifest.is_on_cluster_of(&self.plan.manifest);
         let backend = match (&read.project, other) {
             (Some(project), true) => Some(project.cluster()?),
             _ => None,

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use gristmill_runner::PipelineStatus;
+use gristmill_runner::{Counted, PipelineStatus};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -17,8 +18,10 @@ use crate::runs::{self, Run};
 
 /// A pipeline that runs answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Far beyond any status.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Millions of counts take a while to be read.
+const COUNTS_PATIENCE: Duration = Duration::from_secs(60);
+/// Far beyond any status, and enough for millions of counts.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
 
 /// A running pipeline.
 #[derive(Debug, Clone)]
@@ -79,7 +82,21 @@ impl Remote {
     /// # Errors
     /// When it does not answer, or something else does.
     pub(crate) async fn status(&self) -> anyhow::Result<PipelineStatus> {
-        let asked = tokio::time::timeout(PATIENCE, self.get("/status")).await;
+        self.ask("/status", PATIENCE).await
+    }
+
+    /// All that it has counted, or instead of that what it has counted `in_windows`.
+    ///
+    /// # Errors
+    /// When it does not answer, or cannot read them.
+    pub(crate) async fn counted(&self, in_windows: bool) -> anyhow::Result<Counted> {
+        let path = format!("/counts?windows={in_windows}");
+        let asked = self.ask(&path, COUNTS_PATIENCE).await;
+        asked.context("the process that has the counts cannot be asked for them")
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> anyhow::Result<T> {
+        let asked = tokio::time::timeout(wait, self.get(path)).await;
         let (code, body) = asked.context("it does not answer")??;
         if code != 200 {
             let text = String::from_utf8_lossy(&body);

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
 
-use gristmill_runner::{Current, Legs, WatchError, WatchServer, Watched};
+use gristmill_runner::{Bound, Current, Legs, WatchError, WatchServer, Watched};
 use tokio::sync::watch;
 
 use crate::runs::{Entry, Run};
@@ -14,12 +14,14 @@ use crate::{logging, output};
 const USUAL_PORT: u16 = 9464;
 
 /// Where the page and metrics are served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Listen {
     /// Where the file says; else nowhere.
     AsFile,
     /// Here, whatever the file says.
     At(SocketAddr),
+    /// Here, where it listens already.
+    On(Bound),
     /// On loopback at the usual port, or at any other that is free.
     Free,
 }
@@ -29,7 +31,7 @@ impl Listen {
     pub(crate) fn or(self, file: Option<SocketAddr>) -> Self {
         match (self, file) {
             (Self::AsFile, Some(addr)) => Self::At(addr),
-            _ => self,
+            (listen, _) => listen,
         }
     }
 }
@@ -63,6 +65,7 @@ impl Served {
         let address = match listen {
             Listen::AsFile => None,
             Listen::At(addr) => Some(server.listen(addr).await?),
+            Listen::On(bound) => Some(server.serve(bound)),
             Listen::Free => Some(free(&mut server).await?),
         };
         if let Some(address) = address {

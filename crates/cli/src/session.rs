@@ -37,7 +37,7 @@ pub(crate) struct Ends {
 }
 
 /// What a run shows beside its live view.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Show {
     /// Where the page and metrics are served.
     pub(crate) listen: Listen,
@@ -205,7 +205,10 @@ async fn watch(all: &Legs, store: &mut LiveCounts, ends: &Ends, json: bool) {
     let mut idle = ends.until_idle.map(Idle::new);
     let mut known = BTreeMap::new();
     let mut counts_at = Instant::now();
-    let mut ticks = tokio::time::interval(TICK);
+    // Only windows that close are to be printed: nobody sees the difference, and a quiet pipeline
+    // sleeps.
+    let watched = live.is_some() || idle.is_some() || ends.run_for.is_some() || ends.when.is_some();
+    let mut ticks = tokio::time::interval(if watched { TICK } else { COUNTS_EVERY });
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

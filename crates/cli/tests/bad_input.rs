@@ -67,7 +67,7 @@ struct Replay {
 
 impl Replay {
     fn of(recording: &Path) -> Self {
-        let mut command = gristmill(["replay", "--listen", "127.0.0.1:0"]);
+        let mut command = gristmill(["replay", "--listen", "0"]);
         command.args(["--at-end", "no-content"]).arg(recording);
         let mut child = command
             .stdout(Stdio::piped())
@@ -118,6 +118,71 @@ fn a_file_that_is_no_manifest_is_named_with_a_remedy() {
         }
         assert!(output.stdout.is_empty());
     }
+}
+
+#[test]
+fn a_number_that_makes_no_sense_is_refused_with_what_does() {
+    let rate = "a number from 0 (as fast as they are taken) to 1000000000";
+    let some = "a whole number, 1 or more";
+    let any = "a whole number, 0 or more";
+    let time = "expected 0s to 100y, such as 10s";
+    let replay = |flag, value| ["replay", "--generate", "9", flag, value];
+    let bench = |flag, value| ["smartmodule", "bench", "x", flag, value];
+    let mut cases: Vec<(Vec<&str>, &str)> = Vec::new();
+    for value in ["-5", "NaN", "inf", "1e10", "fast"] {
+        cases.push((replay("--rate", value).to_vec(), rate));
+        cases.push((vec!["demo", "--rate", value], rate));
+    }
+    for value in ["-5", "0", "1.5", "many"] {
+        for flag in [
+            "--cut-after",
+            "--cut-every",
+            "--duplicate-every",
+            "--stall-every",
+            "--refuse-every",
+            "--canary-every",
+            "--malformed-every",
+        ] {
+            cases.push((replay(flag, value).to_vec(), some));
+        }
+        cases.push((vec!["demo", "--events", value], some));
+        cases.push((vec!["tap", "t", "--count", value], some));
+        cases.push((bench("--generate", value).to_vec(), some));
+        cases.push((bench("--batch", value).to_vec(), "from 1 to 100000"));
+    }
+    cases.push((vec!["replay", "--generate", "-1"], any));
+    cases.push((replay("--seed", "-1").to_vec(), any));
+    for value in ["101y", "soon", ""] {
+        for verb in ["up", "demo"] {
+            cases.push((vec![verb, "--drain", value], time));
+            cases.push((vec![verb, "--for", value], time));
+        }
+        cases.push((vec!["up", "--until-idle", value], time));
+        cases.push((vec!["deploy", "log", "x", "--since", value], time));
+        cases.push((vec!["deploy", "shutdown", "x", "--drain", value], time));
+        cases.push((vec!["tap", "t", "--for", value], time));
+        cases.push((bench("--for", value).to_vec(), time));
+    }
+    for (args, allowed) in cases {
+        let result = output(&args);
+        let error = text(&result.stderr);
+        assert_eq!(result.status.code(), Some(2), "{args:?}: {error}");
+        assert!(error.contains(allowed), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn a_doctor_tells_findings_and_no_log() {
+    let dir = dir("doctor");
+    let file = pipeline(&dir);
+    let local = format!("--local={}", dir.join("data").display());
+    let result = output(["doctor", "-f", &file, &local]);
+    let (found, said) = (text(&result.stdout), text(&result.stderr));
+    assert!(found.contains("FAILED   stream"), "{found}");
+    assert_eq!(said, "");
+    // They can be had.
+    let result = output(["doctor", "-v", "-f", &file, &local]);
+    assert!(text(&result.stderr).contains("WARN"), "{result:?}");
 }
 
 #[cfg(unix)]
@@ -222,6 +287,11 @@ fn hostile_events_are_counted_or_kept_and_drive_no_terminal() {
         .chars()
         .find(|c| c.is_control() && !"\n\t".contains(*c));
     assert_eq!(bad, None, "{shown:?}");
+
+    let slip = self::output(["tap", "evnts", "-f", &file, &local]);
+    assert_eq!(slip.status.code(), Some(1));
+    let said = text(&slip.stderr);
+    assert!(said.contains("= help: did you mean `events`?"), "{said}");
 
     let counts = self::output(["counts", "-f", &file, &local, "--json"]);
     let counts: serde_json::Value = serde_json::from_slice(&counts.stdout).unwrap();

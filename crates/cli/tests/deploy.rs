@@ -102,8 +102,11 @@ fn what_a_stage_in_the_background_would_find_is_found_before() {
     let site = Site::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+    let in_use = format!("{address} is in use");
+    let kafka = "--set=kafka.brokers=127.0.0.1:1";
     for (args, reason) in [
-        (["--local", "--listen", &address], "cannot listen on"),
+        (["--local", "--listen", &address], in_use.as_str()),
+        ([kafka, "--listen", &address], &in_use),
         (
             ["--local=/proc/none", "--listen", "0"],
             "cannot make /proc/none",
@@ -115,6 +118,46 @@ fn what_a_stage_in_the_background_would_find_is_found_before() {
         assert!(text.contains(reason), "{text}");
         assert_eq!(site.processes(), [], "{text}");
     }
+}
+
+#[test]
+fn the_port_that_was_found_free_is_told() {
+    let site = Site::new();
+    let start = site.succeed(&["deploy", "start", "--local", "--listen", "0"]);
+    let list = site.succeed(&["deploy", "list"]);
+    let status = site.status();
+    let address = status["listen"].as_str().unwrap();
+    assert!(!address.ends_with(":0"), "{address}");
+    for text in [start, list] {
+        let page = format!("p: page on http://{address}/, metrics on http://{address}/metrics\n");
+        assert!(text.contains(&page), "{text}");
+    }
+    std::net::TcpStream::connect(address).unwrap();
+}
+
+#[test]
+fn of_two_that_want_one_address_the_second_is_told_at_once() {
+    let site = Site::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let mut starts = Vec::new();
+    for name in ["p", "q"] {
+        let mut command = site.command(&["deploy", "start", "--listen", &address]);
+        command.arg("--set");
+        command.arg(format!("meta.name={name}"));
+        command.arg(format!("--local={}", site.dir().join(name).display()));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        starts.push(command.spawn().unwrap());
+    }
+    let ends = starts
+        .into_iter()
+        .map(|start| start.wait_with_output().unwrap());
+    let (well, badly): (Vec<_>, Vec<_>) = ends.partition(|end| end.status.success());
+    assert_eq!((well.len(), badly.len()), (1, 1), "{well:?} {badly:?}");
+    let text = said(&badly[0]);
+    assert!(text.contains(&format!("{address} is in use")), "{text}");
+    assert!(text.contains("--listen"), "{text}");
 }
 
 #[test]
@@ -145,6 +188,37 @@ fn the_page_of_an_embedded_deployment_shows_passing_records() {
     let mut records = lines.filter(|line| line.starts_with("data: {\"records\":["));
     let frame = records.next().unwrap();
     assert!(frame.contains("\"topic\":\"edits\""), "{frame}");
+
+    // Its process alone can read the counts, and is asked for them.
+    let counts = || {
+        let output = site.run(&["counts", "--local", "--json"]);
+        serde_json::from_slice::<std::collections::BTreeMap<String, i64>>(&output.stdout).unwrap()
+    };
+    site.until(|_| counts().values().sum::<i64>() > 100);
+    let windows = site.run(&["counts", "--local", "--window"]);
+    assert_eq!(windows.status.code(), Some(2));
+    assert!(said(&windows).contains("counts in windows"), "{windows:?}");
+
+    // Who cannot ask it is told whom to end.
+    let stage = site.status()["stages"][0]["pid"].clone();
+    for args in [&["counts", "--local"][..], &["tap", "edits", "--local"]] {
+        let mut command = site.command(args);
+        command.env("GRISTMILL_STATE_DIR", site.dir().join("elsewhere"));
+        let output = command.output().unwrap();
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let holder = format!("it is in use by the deployment p (process {stage})\n");
+        assert!(text.contains(&holder), "{text}");
+        assert!(text.contains("`gristmill deploy shutdown p`"), "{text}");
+    }
+    let doctor = site.run(&["doctor", "--local"]);
+    let text = said(&doctor);
+    assert!(
+        text.contains(&format!(
+            ": in use by process {stage}\n           = help: fine if"
+        )),
+        "{text}"
+    );
 }
 
 #[test]
@@ -157,6 +231,8 @@ fn a_killed_stage_is_started_again_and_given_new_words() {
     process.signal(libc::SIGKILL).unwrap();
     site.until(|site| pid(site).is_some_and(|pid| pid != before));
     assert_eq!(site.status()["stages"][0]["restarts"], 1);
+    let list = site.succeed(&["deploy", "list"]);
+    assert!(list.contains("(restarted 1 time)"), "{list}");
     assert_eq!(site.processes().len(), 2);
     let log = site.succeed(&["deploy", "log", "p", "--since", "1h"]);
     assert!(

@@ -129,15 +129,38 @@ fn every_error_is_told_and_is_the_exit_code() {
         "there is no Cargo.toml here",
     );
     std::fs::write(dir.join("page.wasm"), "<html>").unwrap();
-    let junk = "error: SmartModule page is no WASM module (it starts with `<htm`)\n";
-    check(dir, &["test", "page.wasm", "--text", "x"], 2, "", junk);
     std::fs::write(dir.join("empty.wasm"), "").unwrap();
+    std::fs::write(dir.join("module.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
+    for (file, what) in [
+        ("page.wasm", "is no WASM module (it starts with `<htm`)"),
+        ("empty.wasm", "not a valid WASM module"),
+        ("module.wasm", "SmartModule module: "),
+    ] {
+        for args in [
+            &["test", file, "--text", "x"][..],
+            &["build", file],
+            &["bench", file],
+        ] {
+            let junk = format!("/{file}: SmartModule ");
+            check(dir, args, 2, "", &junk);
+            check(dir, args, 2, "", what);
+            check(
+                dir,
+                args,
+                2,
+                "",
+                "= help: name a SmartModule, its crate's folder",
+            );
+        }
+    }
+    let no_input = "error: cannot read none: No such file";
+    check(dir, &["bench", trap, "--file", "none"], 2, "", no_input);
     check(
         dir,
-        &["build", "empty.wasm"],
-        1,
+        &["bench", trap, "--file", "."],
+        2,
         "",
-        "not a valid WASM module",
+        "cannot read .: is a directory",
     );
 }
 
@@ -188,7 +211,7 @@ fn a_module_is_measured() {
         &["bench", module, "--batch", "0"],
         2,
         "",
-        "a number from 1 to 100000",
+        "a whole number from 1 to 100000",
     );
 }
 

@@ -37,6 +37,14 @@ fn path(dir: &Path, number: u32) -> PathBuf {
     }
 }
 
+/// `1 line`, `2 lines`.
+pub(crate) fn lines(n: u64) -> String {
+    match n {
+        1 => "1 line".to_owned(),
+        _ => format!("{n} lines"),
+    }
+}
+
 impl Log {
     pub(crate) fn open(dir: &Path) -> Self {
         Self {
@@ -59,7 +67,7 @@ impl Log {
         let result = match self.lost {
             0 => Ok(()),
             lost => {
-                let text = format!("{lost} lines could not be written: {}", self.why);
+                let text = format!("{} could not be written: {}", lines(lost), self.why);
                 self.put(stage, &text)
             }
         };

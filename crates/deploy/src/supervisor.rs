@@ -14,7 +14,7 @@ use gristmill_flow::{LegStats, Snapshot, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::logs::Log;
+use crate::logs::{Log, lines};
 use crate::state::Lock;
 use crate::{
     DeployError, Deployment, DeploymentStatus, Reply, Report, Request, Revision, SUPERVISOR,
@@ -57,16 +57,26 @@ pub struct StageView {
 
 /// What a supervisor leaves to others: what a stage is, and who is told of it.
 pub trait Host {
+    /// What [`prepare`](Self::prepare) makes; dropped if the change is refused.
+    type Prepared;
+
     /// The command that runs stages.
     fn command(&self, spawn: &Spawn<'_>) -> Command;
 
+    /// Make what can fail of telling of `revision`, before anything that runs is touched.
+    fn prepare(
+        &mut self,
+        revision: &Revision,
+    ) -> impl Future<Output = Result<Self::Prepared, String>>;
+
     /// Something else is deployed now: the revision, where it is, and its stages. Gives where
-    /// their metrics are served, if they are.
+    /// their metrics are served, if that is not said by their process ([`Report::Serves`]).
     fn changed(
         &mut self,
         revision: &Revision,
         dir: &Path,
         stages: &[StageView],
+        prepared: Self::Prepared,
     ) -> impl Future<Output = Result<Option<String>, String>>;
 }
 
@@ -433,9 +443,9 @@ impl<H: Host> Supervisor<H> {
             pid: std::process::id(),
             file: revision.map_or_else(PathBuf::new, |revision| revision.file.clone()),
             since_ms: millis(self.since),
-            listen: self.listen.clone(),
-            log_error: self.log.lost().map(|(lines, why)| {
-                format!("{lines} lines of the log could not be written: {why}")
+            listen: self.served_at(),
+            log_error: self.log.lost().map(|(lost, why)| {
+                format!("{} of the log could not be written: {why}", lines(lost))
             }),
             stages: entries
                 .iter()
@@ -443,6 +453,16 @@ impl<H: Host> Supervisor<H> {
                 .filter_map(|entry| self.stage_status(entry))
                 .collect(),
         }
+    }
+
+    fn served_at(&self) -> Option<String> {
+        let workers = self
+            .groups
+            .values()
+            .filter_map(|group| group.worker.as_ref());
+        let by_workers = workers.filter_map(|child| child.serves);
+        let by_workers = by_workers.map(|address| address.to_string());
+        self.listen.clone().or_else(|| by_workers.min())
     }
 
     fn stage_status(&self, entry: &crate::StageEntry) -> Option<StageStatus> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use gristmill_flow::{Snapshot, Tapped};
@@ -43,6 +44,8 @@ pub enum Report {
     Ready,
     /// Where its stages are.
     Stages(BTreeMap<String, Snapshot>),
+    /// Where the process itself serves its page and metrics.
+    Serves(SocketAddr),
     /// Records that passed its stages, which [`Order::Look`] asked for.
     Tapped(BTreeMap<String, Vec<Tapped>>),
     /// What became of an [`Order::Take`].

@@ -41,11 +41,18 @@ impl Host for Scripts {
         command
     }
 
+    type Prepared = ();
+
+    async fn prepare(&mut self, _: &Revision) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn changed(
         &mut self,
         _: &Revision,
         _: &Path,
         views: &[StageView],
+        (): (),
     ) -> Result<Option<String>, String> {
         *self.0.lock().unwrap() = views.to_vec();
         Ok(None)

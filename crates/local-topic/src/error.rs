@@ -15,14 +15,15 @@ pub enum LocalError {
     },
     /// Another process has it.
     #[error(
-        "{} is in use by {holder}: stop that one first, or name another directory",
-        dir.display()
+        "{} is in use by {}: stop that one first, or name another directory",
+        dir.display(),
+        process(*pid)
     )]
     InUse {
         /// The directory.
         dir: PathBuf,
-        /// Who has it, as far as that is known.
-        holder: String,
+        /// Who has it, if that is known.
+        pid: Option<u32>,
     },
     /// Not a name that Kafka would take either.
     #[error("`{0}` is no topic name: use 1 to 249 of A-Z a-z 0-9 . _ -")]
@@ -72,6 +73,13 @@ pub enum LocalError {
         /// What the database says.
         error: Box<redb::Error>,
     },
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    )
 }
 
 impl LocalError {

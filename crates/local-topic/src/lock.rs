@@ -26,14 +26,11 @@ impl DirLock {
                 Ok(Self(file))
             }
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let holder = match file.read_to_string(&mut pid) {
-                    Ok(1..) => format!("process {pid}"),
-                    _ => "another process".to_owned(),
-                };
+                let mut text = String::new();
+                let read = file.read_to_string(&mut text);
                 Err(LocalError::InUse {
                     dir: dir.to_owned(),
-                    holder,
+                    pid: read.ok().and_then(|_| text.trim().parse().ok()),
                 })
             }
             Err(TryLockError::Error(error)) => Err(fail(error)),

@@ -1,16 +1,16 @@
 //! `gristmill counts`: the running counts, from wherever they are.
 
-use gristmill_runner::CountStore;
+use gristmill_runner::Counted;
 
 use crate::args::CountsArgs;
-use crate::{Outcome, UsageError, output, project, windows};
+use crate::project::{self, InUse, Project};
+use crate::{Outcome, UsageError, output, windows};
 
 pub(super) async fn run(args: CountsArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
-    let backend = project.existing_backend(&args.local)?;
-    let mut store = project.counts(&backend)?;
+    let counted = counted(&project, &args).await?;
     if args.window {
-        if !store.has_windows() {
+        if !counted.has_windows {
             return Err(UsageError(format!(
                 "no sink of {} counts in windows\n  = help: add `window: {{size: 3m}}` to its \
                  `redis` section, or try -f pipelines/tumbling-window.yaml",
@@ -18,24 +18,37 @@ pub(super) async fn run(args: CountsArgs) -> anyhow::Result<Outcome> {
             ))
             .into());
         }
-        return show_windows(&mut store, args.json).await;
+        return show_windows(&counted, args.json);
     }
-    let counts = store.counts().await?;
     let text = if args.json {
-        serde_json::to_string(&counts)?
-    } else if counts.is_empty() && store.has_windows() {
+        serde_json::to_string(&counted.counts)?
+    } else if counted.counts.is_empty() && counted.has_windows {
         "no counts beside those of windows: see `gristmill counts --window`".to_owned()
     } else {
-        output::counts_table(&counts)
+        output::counts_table(&counted.counts)
     };
     output::line(&text)?;
     Ok(Outcome::Done)
 }
 
-async fn show_windows(store: &mut CountStore, json: bool) -> anyhow::Result<Outcome> {
-    let all = store.windows().await?;
+/// From the stores, or from the process that alone can read them while it runs.
+async fn counted(project: &Project, args: &CountsArgs) -> anyhow::Result<Counted> {
+    let error = match project.existing_backend(&args.local) {
+        Ok(backend) => return Ok(project.counts(&backend)?.counted(args.window).await?),
+        Err(error) => error,
+    };
+    let in_use = error.downcast_ref::<InUse>();
+    let remote = in_use.and_then(|InUse(holder)| holder.remote(&project.manifest.name));
+    match remote {
+        Some(remote) => remote.counted(args.window).await,
+        None => Err(error),
+    }
+}
+
+fn show_windows(counted: &Counted, json: bool) -> anyhow::Result<Outcome> {
+    let all = &counted.windows;
     if json {
-        for window in &all {
+        for window in all {
             output::line(&serde_json::to_string(window)?)?;
         }
         return Ok(Outcome::Done);
@@ -44,10 +57,10 @@ async fn show_windows(store: &mut CountStore, json: bool) -> anyhow::Result<Outc
         output::line("no windows yet")?;
         return Ok(Outcome::Done);
     }
-    output::line(&windows::table(&all))?;
-    let late = store.late().await?;
-    if !late.is_empty() {
-        let keys: Vec<String> = late
+    output::line(&windows::table(all))?;
+    if !counted.late.is_empty() {
+        let keys: Vec<String> = counted
+            .late
             .iter()
             .map(|(key, records)| format!("{key} {}", output::thousands(*records)))
             .collect();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use anyhow::Context;
 use gristmill_flow::LegStats;
 use gristmill_replay::{GeneratorOptions, Server, ServerOptions, Source, Tally};
-use gristmill_runner::{Backend, LegView, Report, Stage, StageConfig};
+use gristmill_runner::{LegView, Report, Stage, StageConfig};
 
 use crate::args::DemoArgs;
 use crate::project::Project;
@@ -84,13 +84,11 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
             .path()
             .to_owned(),
     };
-    let backend =
-        Backend::local(&dir).with_context(|| format!("embedded topics in {}", dir.display()))?;
+    let backend = project::open_local(&dir)?;
     if !args.end.json {
-        let ends = if args.events.is_some() {
-            ""
-        } else {
-            "; Ctrl-C ends it"
+        let ends = match (args.events, args.end.run_for) {
+            (None, None) => "; Ctrl-C ends it",
+            _ => "",
         };
         output::note(&format!(
             "generated recentchange events on {} into embedded topics in {}{ends}",
@@ -139,7 +137,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
                     });
                 }
                 (None, Some(events)) => {
-                    let ended = format!("\nEnded after {} of {events} events.", report.events);
+                    let events = output::many(events, "event");
+                    let seen = output::thousands(report.events as i64);
+                    let ended = format!("\nEnded after {seen} of {events}.");
                     text.push_str(&ended);
                 }
                 _ => {}

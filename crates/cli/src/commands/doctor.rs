@@ -5,7 +5,7 @@ use std::path::Path;
 use gristmill_runner::{Finding, LOCAL_DIR, Patient, Site, Verdict, examine, module_sources};
 
 use crate::args::DoctorArgs;
-use crate::{Outcome, output, project};
+use crate::{Outcome, logging, output, project};
 
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
     let project = project::load(&args.file)?;
@@ -23,6 +23,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<Outcome> {
         site,
         listen: args.watch.listen,
     };
+    logging::tell_only_findings();
     let findings = examine(&patient, &mut |text| output::note(text)).await;
     let failed = count(&findings, Verdict::Failed) > 0;
     if args.json {

@@ -11,6 +11,7 @@ mod plan;
 mod replay;
 mod smartmodule;
 mod stage;
+mod stage_table;
 mod status;
 mod supervise;
 mod tap;

@@ -12,7 +12,7 @@ use gristmill_replay::{
 use serde::de::IgnoredAny;
 
 use crate::args::{AtEnd, ReplayArgs};
-use crate::output::thousands;
+use crate::output::many;
 use crate::{Outcome, UsageError, output, session::Signals};
 
 /// Out of order by as much as was seen in Wikimedia's stream.
@@ -89,8 +89,8 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<Outcome> {
                 let stats = server.stats();
                 if output::is_live() && told != Some(stats) {
                     output::note(&format!(
-                        "{} connections ({} open), {} events sent",
-                        stats.connections, stats.open, thousands(stats.events as i64)
+                        "{} ({} open), {} sent",
+                        many(stats.connections, "connection"), stats.open, many(stats.events, "event")
                     ));
                     told = Some(stats);
                 }
@@ -131,16 +131,12 @@ fn not_json(path: &Path) -> Option<String> {
     }
     let (number, column) = first?;
     let path = printable(&path.display().to_string());
-    let lines = output::thousands(lines);
-    Some(match bad {
-        1 => format!(
-            "warning: {path}:{number}:{column}: no JSON, as 1 of {lines} events; served as it is"
-        ),
-        _ => format!(
-            "warning: {path}:{number}:{column}: no JSON, as {} of {lines} events; served as they are",
-            output::thousands(bad)
-        ),
-    })
+    let events = many(lines, "event");
+    let served = if bad == 1 { "it is" } else { "they are" };
+    Some(format!(
+        "warning: {path}:{number}:{column}: no JSON, as {} of {events}; served as {served}",
+        output::thousands(bad)
+    ))
 }
 
 #[cfg(test)]

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use gristmill_deploy::{Deployment, Order, Report, Revision, Worker};
 use gristmill_flow::LegError;
-use gristmill_runner::{Backend, Control, Legs, Pipeline, PipelineError, Plan};
+use gristmill_runner::{Backend, Bound, Control, Legs, Pipeline, PipelineError, Plan};
 use tokio::sync::watch;
 
 use crate::args::StageArgs;
 use crate::served::{Listen, Served};
-use crate::{Outcome, deployed, logging, output};
+use crate::{Outcome, deployed, logging, output, project};
 
 /// How often the supervisor is told where the stages are.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -47,20 +46,25 @@ async fn work(worker: &mut Worker, args: &StageArgs) -> anyhow::Result<()> {
     }
     let (plan, revision) = (&stages.plan, &stages.revision);
     let backend = match &revision.local {
-        Some(dir) => {
-            let text = || format!("embedded topics in {}", dir.display());
-            Backend::local(dir).with_context(text)?
-        }
-        None => Backend::kafka(&plan.manifest)?,
+        Some(dir) => project::open_local(dir)?,
+        None => Backend::cluster(&plan.manifest)?,
+    };
+    // Embedded counts can be read by this process alone, so it is the one that tells of them. The
+    // address is taken before anything runs.
+    let listen = match revision.listen {
+        Some(addr) if revision.local.is_some() => Listen::On(Bound::to(addr).await?),
+        _ => Listen::AsFile,
     };
     let current = Arc::new((plan.manifest.clone(), backend.clone()));
     let mut pipeline = Pipeline::start(plan.clone(), backend);
     let (legs, control) = (pipeline.legs().clone(), pipeline.control());
-    // Embedded counts can be read by this process alone, so it is the one that tells of them.
     let (changes, current) = watch::channel(current);
     let served = if revision.local.is_some() {
-        let listen = Listen::AsFile.or(revision.listen);
-        Some(Served::start(&plan.name, &legs, current, listen).await?)
+        let served = Served::start(&plan.name, &legs, current, listen).await?;
+        if let Some(address) = served.address() {
+            Report::Serves(address).send();
+        }
+        Some(served)
     } else {
         None
     };
@@ -149,8 +153,8 @@ impl Stages {
         });
         let (revision, plan) = made.await??;
         let backend = match revision.local {
-            None if plan.manifest.kafka != self.plan.manifest.kafka => {
-                Some(Backend::kafka(&plan.manifest)?)
+            None if !plan.manifest.is_on_cluster_of(&self.plan.manifest) => {
+                Some(Backend::cluster(&plan.manifest)?)
             }
             _ => None,
         };

@@ -1,9 +1,13 @@
 //! `gristmill status`: what a running pipeline says of itself, once.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use gristmill_manifest::printable;
 use gristmill_runner::{PipelineStatus, StageStatus};
+use ratatui::crossterm::terminal;
 
+use super::stage_table::{self, Column};
 use crate::args::StatusArgs;
 use crate::remote::Remote;
 use crate::{Outcome, output};
@@ -25,7 +29,7 @@ pub(super) async fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
         if index > 0 {
             output::line("")?;
         }
-        output::line(&text(&status))?;
+        output::line(&text(&status, room()))?;
     }
     Ok(if healthy {
         Outcome::Done
@@ -34,11 +38,9 @@ pub(super) async fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-fn text(status: &PipelineStatus) -> String {
-    let mut lines = vec![head(status), String::new(), columns().to_owned()];
-    for stage in &status.stages {
-        lines.push(line(stage));
-    }
+fn text(status: &PipelineStatus, room: usize) -> String {
+    let mut lines = vec![head(status), String::new()];
+    lines.extend(table(&status.stages, room));
     for stage in &status.stages {
         if let Some(reason) = &stage.reason {
             lines.push(format!(
@@ -74,14 +76,13 @@ fn text(status: &PipelineStatus) -> String {
         }
         let rest = counts.keys.saturating_sub(COUNTS_SHOWN);
         if rest > 0 {
-            lines.push(format!(
-                "{:>12}  and {} more keys",
-                "",
-                output::thousands(rest as i64)
-            ));
+            let more = output::many(rest as u64, "more key");
+            lines.push(format!("{:>12}  and {more}", ""));
         }
-        let total = output::thousands(counts.total);
-        lines.push(format!("{total:>12}  in all"));
+        if counts.at_ms > 0 {
+            let total = output::thousands(counts.total);
+            lines.push(format!("{total:>12}  in all"));
+        }
     }
     lines.join("\n")
 }
@@ -105,32 +106,34 @@ pub(super) fn head(status: &PipelineStatus) -> String {
     text
 }
 
-/// The columns of [`line`].
-fn columns() -> &'static str {
-    "STAGE           WAY                                 STATE         IN/S    OUT/S      RECORDS         LAG       P50       P99  REJECTED"
+/// A heading and a line for each stage.
+fn table(stages: &[StageStatus], room: usize) -> Vec<String> {
+    let columns = stage_table::fitting(stages, room);
+    let line = |text: &dyn Fn(&Column) -> String| {
+        let cells = columns.iter().map(|(column, width)| {
+            let text = text(column);
+            match column.is_number {
+                true => format!("{text:>width$}"),
+                false => format!("{text:<width$}"),
+            }
+        });
+        let cells: Vec<String> = cells.collect();
+        cells.join(&" ".repeat(stage_table::GAP))
+    };
+    let head = line(&|column| column.head.to_uppercase());
+    let rows = stages
+        .iter()
+        .map(|stage| line(&|column| (column.text)(stage)));
+    std::iter::once(head).chain(rows).collect()
 }
 
-fn line(stage: &StageStatus) -> String {
-    let lag = match stage.is_source {
-        true => String::new(),
-        false => output::thousands(stage.lag_records()),
-    };
-    let latency = |of: fn(&gristmill_runner::Quantiles) -> f64| {
-        let latency = stage.latency_ms.as_ref();
-        latency.map_or_else(String::new, |quantiles| output::millis(of(quantiles)))
-    };
-    format!(
-        "{:<14}  {:<34}  {:<8}  {:>8}  {:>7}  {:>11}  {lag:>10}  {:>8}  {:>8}  {:>8}",
-        stage.name,
-        output::way(&stage.connector, &stage.topic, stage.is_source),
-        stage.state,
-        output::thousands(stage.rates.records_in.round() as i64),
-        output::thousands(stage.rates.records_out.round() as i64),
-        output::thousands(stage.records_in as i64),
-        latency(|q| q.p50),
-        latency(|q| q.p99),
-        output::thousands(stage.rejected as i64),
-    )
+/// Columns of the terminal; a file or a pipe has room for all.
+fn room() -> usize {
+    let size = std::io::stdout().is_terminal().then(terminal::size);
+    match size {
+        Some(Ok((columns @ 1.., _))) => usize::from(columns),
+        _ => usize::MAX,
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +193,7 @@ pub(super) mod tests {
             p50: 25.4,
             p95: 900.0,
             p99: 1_250.0,
+            bound: 3_600_000.0,
         });
         counts.rejects = vec![Rejects {
             step: "extract-type".to_owned(),
@@ -220,11 +224,12 @@ pub(super) mod tests {
 
     #[test]
     fn a_status_is_a_page_of_text() {
-        let text = text(&example());
+        let text = text(&example(), usize::MAX);
         for expect in [
             "wikipedia waits, for 2m 13s, process 4711, 40.0 MiB\n",
-            "stream          sse-source ▶ edits                  running        500        0       12,345                                        45\n",
-            "counts          edits ▶ redis-sink                  waiting        500        0       12,345       1,234   25.4 ms    1.25 s        45\n",
+            "STAGE   WAY                 STATE       IN/S    OUT/S    RECORDS      LAG      P50      P99  REJECTED\n",
+            "stream  sse-source ▶ edits  running      500        0     12,345                                   45\n",
+            "counts  edits ▶ redis-sink  waiting      500        0     12,345    1,234  25.4 ms   1.25 s        45\n",
             "counts is waiting: redis␛]0;x: no connection\n",
             "          45  extract-type: no field `…`\n",
             "         121  key11\n",
@@ -232,8 +237,18 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(expect), "{expect}\n{text}");
         }
-        let width = columns().chars().count();
-        let lines = text.lines().filter(|line| line.contains("edits"));
-        assert!(lines.clone().count() == 2 && lines.clone().all(|l| l.chars().count() == width));
+    }
+
+    #[test]
+    fn counts_that_were_never_read_have_no_total() {
+        let mut status = example();
+        let error = Some("no connection".to_owned());
+        status.counts = Some(CountsStatus {
+            error,
+            ..CountsStatus::default()
+        });
+        let text = text(&status, 80);
+        assert!(text.contains("cannot be read: no connection"), "{text}");
+        assert!(!text.contains("in all"), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use gristmill_deploy::{Deployment, Host, Restarts, Revision, Spawn, StageView, Supervisor};
-use gristmill_runner::{Backend, Current, LegView, Legs, registry};
+use gristmill_runner::{Backend, Bound, Current, LegView, Legs, registry};
 use tokio::sync::watch;
 
 use crate::args::SuperviseArgs;
@@ -58,6 +58,8 @@ pub(super) async fn start(
 #[derive(Default)]
 pub(super) struct Stages {
     legs: Legs,
+    /// The address that the deployed revision asks for.
+    listen: Option<SocketAddr>,
     told: Option<Told>,
 }
 
@@ -65,12 +67,24 @@ pub(super) struct Stages {
 struct Told {
     /// The revision's.
     dir: PathBuf,
-    listen: Option<SocketAddr>,
     changes: watch::Sender<Current>,
     served: Served,
 }
 
 impl Host for Stages {
+    /// An address that was not asked for before.
+    type Prepared = Option<Bound>;
+
+    async fn prepare(&mut self, revision: &Revision) -> Result<Option<Bound>, String> {
+        // One that is deployed already is held by us, or by the process that serves embedded counts.
+        let new = revision.listen.filter(|addr| self.listen != Some(*addr));
+        let Some(addr) = new else {
+            return Ok(None);
+        };
+        let bound = Bound::to(addr).await;
+        bound.map(Some).map_err(|error| error.to_string())
+    }
+
     fn command(&self, spawn: &Spawn<'_>) -> Command {
         let mut command = this_program();
         command
@@ -93,17 +107,24 @@ impl Host for Stages {
         revision: &Revision,
         dir: &Path,
         stages: &[StageView],
+        prepared: Option<Bound>,
     ) -> Result<Option<String>, String> {
         let legs = stages.iter().filter_map(|stage| leg(revision, stage));
         self.legs.set(legs.collect());
+        let same = self.listen == revision.listen;
+        self.listen = revision.listen;
         if revision.local.is_some() {
-            // The process that serves it says which port it got; we know one that was asked for.
-            let known = revision.listen.filter(|addr| addr.port() != 0);
-            return Ok(known.map(|addr| addr.to_string()));
+            // It is free; the process that has the counts takes it from here, and says so.
+            drop(prepared);
+            return Ok(None);
         }
-        let fail = |error: anyhow::Error| output::chain(&error);
         if self.told.as_ref().is_none_or(|told| told.dir != dir) {
-            self.tell(revision, dir).await.map_err(fail)?;
+            let listen = prepared.map_or(Listen::AsFile, Listen::On);
+            if let Err(error) = self.tell(revision, dir, same, listen).await {
+                // The next revision begins anew, address and all.
+                (self.listen, self.told) = (None, None);
+                return Err(output::chain(&error));
+            }
         }
         let address = self.told.as_ref().and_then(|told| told.served.address());
         Ok(address.map(|addr| addr.to_string()))
@@ -111,25 +132,30 @@ impl Host for Stages {
 }
 
 impl Stages {
-    /// Tell of the revision in `dir`, where it says.
-    async fn tell(&mut self, revision: &Revision, dir: &Path) -> anyhow::Result<()> {
+    /// Tell of the revision in `dir`: where the one before it was told of if that is the `same`,
+    /// else at `listen`.
+    async fn tell(
+        &mut self,
+        revision: &Revision,
+        dir: &Path,
+        same: bool,
+        listen: Listen,
+    ) -> anyhow::Result<()> {
         // Read here for the counts, and for what is taken out of texts.
         let manifest = deployed::load(revision, dir, &revision.running())?.manifest;
-        let backend = Backend::kafka(&manifest)?;
+        let backend = Backend::cluster(&manifest)?;
         let current = Arc::new((manifest, backend));
         match &mut self.told {
-            Some(told) if told.listen == revision.listen => {
+            Some(told) if same => {
                 told.changes.send_replace(current);
                 told.dir = dir.to_owned();
             }
             _ => {
                 self.told = None;
-                let listen = Listen::AsFile.or(revision.listen);
                 let (changes, seen) = watch::channel(current);
                 let served = Served::start(&revision.pipeline, &self.legs, seen, listen).await?;
                 self.told = Some(Told {
                     dir: dir.to_owned(),
-                    listen: revision.listen,
                     changes,
                     served,
                 });

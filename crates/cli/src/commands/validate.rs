@@ -28,8 +28,8 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Outcome> {
         "{} is valid: pipeline `{}`, {}, {}",
         args.file.file.display(),
         manifest.name,
-        output::many(manifest.topics.len(), "topic"),
-        output::many(manifest.connectors.len(), "connector")
+        output::many(manifest.topics.len() as u64, "topic"),
+        output::many(manifest.connectors.len() as u64, "connector")
     ))?;
     Ok(Outcome::Done)
 }

@@ -47,6 +47,10 @@ impl<H: Host> Supervisor<H> {
     pub(super) async fn change(&mut self, staged: &Path) -> Result<Vec<String>, String> {
         let revision = Revision::load(staged).map_err(|error| error.to_string())?;
         self.check(&revision)?;
+        let prepared = match self.host.prepare(&revision).await {
+            Ok(prepared) => prepared,
+            Err(reason) => return Err(self.refused(reason)),
+        };
         let wanted = groups(&revision);
         let mut fresh = Vec::new();
         let mut kept = Vec::new();
@@ -75,8 +79,7 @@ impl<H: Host> Supervisor<H> {
         };
         if let Err(reason) = made {
             self.take_back(&kept).await;
-            self.log.line(SUPERVISOR, &format!("not changed: {reason}"));
-            return Err(reason);
+            return Err(self.refused(reason));
         }
         let is_wanted = |name: &String| wanted.iter().any(|(wanted, _)| wanted == name);
         let gone: Vec<String> = self
@@ -96,7 +99,7 @@ impl<H: Host> Supervisor<H> {
                 there.sources_only = group.sources_only;
             }
         }
-        self.follow(&revision).await;
+        self.follow(&revision, prepared).await;
         for name in &fresh {
             self.go(name);
             lines.push(format!("{name}: started"));
@@ -105,6 +108,12 @@ impl<H: Host> Supervisor<H> {
             self.log.line(SUPERVISOR, line);
         }
         Ok(lines)
+    }
+
+    /// Nothing was changed, and the log says why.
+    fn refused(&mut self, reason: String) -> String {
+        self.log.line(SUPERVISOR, &format!("not changed: {reason}"));
+        reason
     }
 
     fn check(&self, new: &Revision) -> Result<(), String> {
@@ -227,7 +236,7 @@ impl<H: Host> Supervisor<H> {
     }
 
     /// Have statistics for every stage, and tell of them.
-    async fn follow(&mut self, revision: &Revision) {
+    async fn follow(&mut self, revision: &Revision, prepared: H::Prepared) {
         let names = revision.running();
         self.stats.retain(|name, _| names.contains(name));
         let mut views = Vec::new();
@@ -239,7 +248,7 @@ impl<H: Host> Supervisor<H> {
             views.push(StageView { name, stats });
         }
         let dir = self.deployment.revision_dir(self.number());
-        match self.host.changed(revision, &dir, &views).await {
+        match self.host.changed(revision, &dir, &views, prepared).await {
             Ok(listen) => self.listen = listen,
             Err(reason) => {
                 self.log.line(SUPERVISOR, &reason);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
@@ -21,6 +22,8 @@ pub(super) struct Child {
     pub(super) pid: u32,
     /// It was told to stop.
     pub(super) stopping: bool,
+    /// Where it serves its page and metrics, if it is the one that does.
+    pub(super) serves: Option<SocketAddr>,
     process: Option<Process>,
     orders: ChildStdin,
     is_ready: bool,
@@ -76,6 +79,7 @@ impl Child {
             id,
             pid,
             stopping: false,
+            serves: None,
             process,
             orders,
             is_ready: false,
@@ -127,6 +131,7 @@ impl Child {
     pub(super) fn reported(&mut self, report: Report) {
         match report {
             Report::Ready => self.is_ready = true,
+            Report::Serves(address) => self.serves = Some(address),
             Report::Took { number, result } if number == self.takes => self.took = Some(result),
             // It comes too late: what was asked since is answered after it.
             Report::Took { .. } => {}

@@ -35,7 +35,7 @@ pub(super) fn run(json: bool) -> anyhow::Result<Outcome> {
     } else if running.is_empty() && others.is_empty() {
         output::line("nothing is deployed")?;
     } else if !running.is_empty() {
-        output::line(&table(&running))?;
+        output::line(&text(&running))?;
     }
     for error in running
         .iter()
@@ -58,8 +58,21 @@ fn start_again(deployment: &Deployment) -> String {
     format!("`gristmill deploy start -f {file}`")
 }
 
-/// A line for each stage.
-pub(super) fn table(all: &[DeploymentStatus]) -> String {
+/// A line for each stage, and one for each page.
+pub(super) fn text(all: &[DeploymentStatus]) -> String {
+    let mut lines = vec![table(all)];
+    for status in all {
+        if let Some(listen) = &status.listen {
+            lines.push(format!(
+                "{}: page on http://{listen}/, metrics on http://{listen}/metrics",
+                status.pipeline
+            ));
+        }
+    }
+    lines.join("\n")
+}
+
+fn table(all: &[DeploymentStatus]) -> String {
     let mut rows = vec![[
         "PIPELINE".to_owned(),
         "STAGE".to_owned(),
@@ -124,7 +137,8 @@ fn word(stage: &StageStatus) -> String {
     if stage.given_up {
         text = format!("given up, {text}");
     } else if stage.restarts > 0 {
-        text = format!("{text} (restarted {} times)", stage.restarts);
+        let times = output::many(u64::from(stage.restarts), "time");
+        text = format!("{text} (restarted {times})");
     }
     text
 }

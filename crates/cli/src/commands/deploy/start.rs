@@ -44,7 +44,7 @@ pub(super) async fn run(args: DeployStartArgs) -> anyhow::Result<Outcome> {
         listen: args.watch.listen,
         cwd: std::env::current_dir()?,
     };
-    let (local, listen) = (how.local.clone(), how.listen);
+    let local = how.local.clone();
     if local.is_none() {
         // Certificates that cannot be used are told here, not by a stage in the background.
         let backend = project.cluster()?;
@@ -65,11 +65,6 @@ pub(super) async fn run(args: DeployStartArgs) -> anyhow::Result<Outcome> {
             let dir = dir.display();
             format!("cannot make {dir}: name a directory that you can write with --local=DIR")
         })?;
-        if let Some(listen) = listen.filter(|listen| listen.port() != 0) {
-            std::net::TcpListener::bind(listen).with_context(|| {
-                format!("cannot listen on {listen}: name a free port with --listen")
-            })?;
-        }
     }
     if deployment.deployed()?.is_some() {
         output::note(&format!(
@@ -85,10 +80,7 @@ pub(super) async fn run(args: DeployStartArgs) -> anyhow::Result<Outcome> {
     }
     launch(&deployment, staged.path())?;
     let status = watch(&deployment).await?;
-    output::line(&list::table(std::slice::from_ref(&status)))?;
-    if let Some(listen) = &status.listen {
-        output::note(&format!("metrics on http://{listen}/metrics"));
-    }
+    output::line(&list::text(std::slice::from_ref(&status)))?;
     let failed = |stage: &&gristmill_deploy::StageStatus| {
         stage.given_up || matches!(stage.status, Status::Failed(_))
     };

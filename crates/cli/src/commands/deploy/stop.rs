@@ -17,15 +17,20 @@ pub(super) async fn shutdown(args: DeployShutdownArgs) -> anyhow::Result<Outcome
     let drain_ms = u64::try_from(args.drain.as_millis()).unwrap_or(u64::MAX);
     let Some(name) = &args.name else {
         let mut outcome = Outcome::Done;
+        let mut any = false;
         for deployment in StateDir::of_user()?.deployments()? {
             if !deployment.is_locked() && deployment.deployed()?.is_none() {
                 continue;
             }
+            any = true;
             // One that does not end is no reason to leave the others.
             if let Err(error) = whole(&deployment, drain_ms, args.kill).await {
                 output::error(&output::chain(&error));
                 outcome = Outcome::Failed;
             }
+        }
+        if !any {
+            output::line("nothing is deployed")?;
         }
         return Ok(outcome);
     };

@@ -1,9 +1,7 @@
 //! `gristmill smartmodule bench`: what a record costs in the real WASM.
 
-use std::io::BufReader;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use gristmill_flow::Transform;
 use gristmill_record::{Batch, Lane, Position, RecordRef};
 use gristmill_replay::{Generator, GeneratorOptions};
@@ -125,9 +123,7 @@ fn batches(args: &SmartModuleBenchArgs) -> anyhow::Result<Vec<Batch>> {
         bytes < INPUT_BYTES_MAX
     };
     if let Some(path) = &args.file {
-        let file =
-            std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        for line in super::test::lines(BufReader::new(file)) {
+        for line in super::file_lines(path)? {
             if !push(&line?, 0) {
                 output::note("the file is long: its first 64 MB are used");
                 break;
@@ -170,12 +166,12 @@ fn show(measured: &Measured, json: bool) -> anyhow::Result<()> {
         m.batch, m.us_per_record_p50, m.us_per_record_p99
     ))?;
     output::line(&format!(
-        "  {} records in {:.2} s, {} errors, {} KiB of memory, {} instances",
-        thousands(m.records as i64),
+        "  {} in {:.2} s, {}, {} KiB of memory, {}",
+        output::many(m.records, "record"),
         m.seconds,
-        thousands(m.rejected as i64),
+        output::many(m.rejected, "error"),
         thousands(m.memory_bytes as i64 / 1024),
-        m.instances
+        output::many(m.instances, "instance")
     ))?;
     Ok(())
 }

@@ -5,12 +5,14 @@ mod new;
 mod test;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use gristmill_runner::{compiled_modules_dir, module_sources};
 use gristmill_smartbuild::{BuildError, Built};
-use gristmill_smartengine::{Chain, Engine, EngineOptions, Limits, Module, Step};
+use gristmill_smartengine::{Chain, Engine, EngineError, EngineOptions, Limits, Module, Step};
 
 use crate::args::{ModuleArgs, SmartModuleVerb};
 use crate::{Outcome, UsageError, output};
@@ -66,7 +68,56 @@ fn load(built: &Built) -> anyhow::Result<Module> {
     let engine = Engine::new(EngineOptions {
         cache_dir: compiled_modules_dir(),
     })?;
-    Ok(engine.load(&built.name, &built.wasm)?)
+    let module = engine.load(&built.name, &built.wasm);
+    module.map_err(|error| refused(built, error))
+}
+
+/// A file that is no SmartModule is wrong usage; a crate that does not become one is not: whoever
+/// works on it asked in the right way.
+fn refused(built: &Built, error: EngineError) -> anyhow::Error {
+    let is_file = built.manifest.is_none();
+    match error {
+        EngineError::Read { .. }
+        | EngineError::Invalid { .. }
+        | EngineError::NotASmartModule { .. }
+            if is_file =>
+        {
+            let path = built.wasm.display();
+            UsageError(format!(
+                "{path}: {error}\n  = help: name a SmartModule, its crate's folder, or a .wasm file \
+                 that `gristmill smartmodule build` or `smdk build` made"
+            ))
+            .into()
+        }
+        error => error.into(),
+    }
+}
+
+/// The lines of a file with records; one that cannot be read is wrong usage.
+fn file_lines(path: &Path) -> anyhow::Result<impl Iterator<Item = io::Result<Vec<u8>>> + use<>> {
+    let file = open(path)
+        .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
+    Ok(lines(BufReader::new(file)))
+}
+
+/// Opens what can be read: the system opens a directory too, and refuses the first read of it.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
+}
+
+/// Lines without their ends. Not UTF-8 necessarily: a record is bytes.
+fn lines(input: impl BufRead) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+    input.split(b'\n').map(|line| {
+        let mut line = line?;
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Ok(line)
+    })
 }
 
 /// The module that `args` name, built, with the parameters that they give.

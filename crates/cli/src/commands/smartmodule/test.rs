@@ -1,15 +1,12 @@
 //! `gristmill smartmodule test`: a few records through the real WASM.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::BufReader;
 
 use gristmill_flow::Transform;
 use gristmill_record::{Batch, Lane, Position, RecordRef, Records};
-use gristmill_smartengine::EngineError;
 
 use crate::args::SmartModuleTestArgs;
-use crate::{Outcome, UsageError, output};
+use crate::{Outcome, output};
 
 /// Records that go through the module at once: as many as a stage takes, so that a file of any
 /// size is shown as it is read.
@@ -18,7 +15,7 @@ const BATCH: usize = 512;
 pub(super) fn run(args: &SmartModuleTestArgs) -> anyhow::Result<Outcome> {
     // First the input: a module may take a minute to build.
     let mut input = input(args)?;
-    let (_, mut chain) = super::chain(&args.module).map_err(refused)?;
+    let (_, mut chain) = super::chain(&args.module)?;
     let (mut read, mut made, mut failed) = (0, 0, 0);
     loop {
         let records = take(&mut input, read, args.module.key.as_deref())?;
@@ -38,9 +35,10 @@ pub(super) fn run(args: &SmartModuleTestArgs) -> anyhow::Result<Outcome> {
     }
     if !args.json {
         output::note(&format!(
-            "{} in, {made} out, {}",
-            output::many(read as usize, "record"),
-            output::many(failed, "error")
+            "{} in, {} out, {}",
+            output::many(read as u64, "record"),
+            output::thousands(made as i64),
+            output::many(failed as u64, "error")
         ));
     }
     Ok(if failed == 0 {
@@ -57,42 +55,8 @@ fn input(args: &SmartModuleTestArgs) -> anyhow::Result<Lines> {
         return Ok(Box::new(std::iter::once(Ok(text.as_bytes().to_vec()))));
     }
     Ok(match &args.file {
-        Some(path) => {
-            let file = open(path)
-                .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
-            Box::new(lines(BufReader::new(file)))
-        }
-        None => Box::new(lines(BufReader::new(std::io::stdin()))),
-    })
-}
-
-/// Opens what can be read: the system opens a directory too, and refuses the first read of it.
-fn open(path: &Path) -> std::io::Result<File> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
-    }
-    Ok(file)
-}
-
-/// A file that is no module is wrong usage; a module that fails is not.
-fn refused(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<EngineError>() {
-        Some(EngineError::Read { .. } | EngineError::Invalid { .. }) => {
-            UsageError(output::chain(&error)).into()
-        }
-        _ => error,
-    }
-}
-
-/// Lines without their ends. Not UTF-8 necessarily: a record is bytes.
-pub(super) fn lines(input: impl BufRead) -> impl Iterator<Item = std::io::Result<Vec<u8>>> {
-    input.split(b'\n').map(|line| {
-        let mut line = line?;
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Ok(line)
+        Some(path) => Box::new(super::file_lines(path)?),
+        None => Box::new(super::lines(BufReader::new(std::io::stdin()))),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use gristmill_manifest::{Manifest, nearest};
 use gristmill_runner::browse;
 
 use super::Printer;
@@ -26,6 +27,26 @@ pub(super) async fn tap(args: &TapArgs, mut printer: Printer) -> anyhow::Result<
             }
         },
     )
-    .await?;
+    .await
+    .map_err(|error| with_help(error.into(), &args.target, &project.manifest))?;
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// A topic that the file does not name may well be a slip.
+fn with_help(error: anyhow::Error, topic: &str, manifest: &Manifest) -> anyhow::Error {
+    let known: Vec<String> = manifest.topics.keys().cloned().collect();
+    // On Kafka and embedded, and on Fluvio.
+    let of_known = [".dead-letter", "-dead-letter"];
+    let of_known = of_known
+        .iter()
+        .find_map(|end| topic.strip_suffix(end))
+        .unwrap_or(topic);
+    if known.is_empty() || known.iter().any(|name| name == of_known) {
+        return error;
+    }
+    let help = match nearest(topic, &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the file has: {}", known.join(", ")),
+    };
+    anyhow::anyhow!("{error}\n  = help: {help}")
 }

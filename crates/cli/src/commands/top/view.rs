@@ -1,14 +1,14 @@
 //! The screen of `top`, from what the app knows; whatever does not fit is left out.
 
 use gristmill_manifest::printable;
-use gristmill_runner::{Quantiles, StageStatus};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
+use ratatui::widgets::{Block, Borders, Cell, Padding, Paragraph, Row, Sparkline, Table};
 
 use super::app::App;
+use crate::commands::stage_table::{self, Column};
 use crate::commands::status;
 use crate::output::{self, thousands};
 
@@ -17,13 +17,15 @@ const REJECTS_SHOWN: usize = 4;
 /// A line of a stage's rate is at least and at most this high.
 const LINE_HEIGHT_MIN: u16 = 3;
 const LINE_HEIGHT_MAX: u16 = 9;
-/// Columns of a count's key.
-const KEY_WIDTH: usize = 16;
+/// Lines of a stage's reason: what is behind the remedy can be read with `status`.
+const REASON_LINES_MAX: usize = 3;
+/// Columns of a count's key, where there is room.
+const KEY_WIDTH: usize = 24;
 
 pub(super) fn draw(frame: &mut Frame, app: &App) {
     let stages = app.status.stages.len() as u16;
     let rejects = rejects(app);
-    let reasons = reasons(app);
+    let reasons = reasons(app, frame.area().width);
     let notes = reasons.len() as u16;
     let rejects_height = match rejects.len() as u16 {
         0 => 0,
@@ -93,80 +95,71 @@ fn footing(app: &App) -> Line<'_> {
     }
 }
 
-/// Columns that are left out of a narrow terminal; what is left tells how it goes.
-const ONLY_WIDE: [&str; 5] = ["way", "out/s", "p50", "p99", "rejected"];
-const WIDE: u16 = 100;
-
 fn stage_table(app: &App, width: u16) -> Table<'_> {
-    let columns = [
-        (" stage", Constraint::Length(16)),
-        ("way", Constraint::Fill(1)),
-        ("state", Constraint::Length(8)),
-        ("in/s", Constraint::Length(8)),
-        ("out/s", Constraint::Length(8)),
-        ("records", Constraint::Length(11)),
-        ("lag", Constraint::Length(10)),
-        ("p50", Constraint::Length(8)),
-        ("p99", Constraint::Length(8)),
-        ("rejected", Constraint::Length(9)),
-    ];
-    let is_shown = |name: &str| width >= WIDE || !ONLY_WIDE.contains(&name);
-    // Text is on the left, numbers on the right.
-    let aligned = |index: usize, text: String| match index {
-        0..=2 => Line::from(text),
-        _ => Line::from(text).right_aligned(),
+    let stages = &app.status.stages;
+    // A space on the left, as everything else on the screen has.
+    let columns = stage_table::fitting(stages, usize::from(width.saturating_sub(1)));
+    let aligned = |column: &Column, text: String| match column.is_number {
+        true => Line::from(text).right_aligned(),
+        false => Line::from(text),
     };
-    let head = columns.iter().enumerate();
-    let head = head.filter(|(_, (name, _))| is_shown(name));
-    let head = head.map(|(index, (name, _))| aligned(index, (*name).to_owned()));
-    let row = |stage: &StageStatus| {
-        let latency = |of: fn(&Quantiles) -> f64| {
-            let quantiles = stage.latency_ms.as_ref();
-            quantiles.map_or_else(String::new, |q| output::millis(of(q)))
-        };
-        let lag = match stage.is_source {
-            true => String::new(),
-            false => thousands(stage.lag_records()),
-        };
-        let texts = [
-            format!(" {}", stage.name),
-            output::way(&stage.connector, &stage.topic, stage.is_source),
-            stage.state.clone(),
-            thousands(stage.rates.records_in.round() as i64),
-            thousands(stage.rates.records_out.round() as i64),
-            thousands(stage.records_in as i64),
-            lag,
-            latency(|q| q.p50),
-            latency(|q| q.p99),
-            thousands(stage.rejected as i64),
-        ];
-        let cells = texts.into_iter().zip(columns).enumerate();
-        let cells = cells.filter(|(_, (_, (name, _)))| is_shown(name));
-        Row::new(cells.map(|(index, (text, (name, _)))| {
-            let style = match name {
+    let head = columns
+        .iter()
+        .map(|(column, _)| aligned(column, column.head.to_owned()));
+    let head = Row::new(head).style(style(app, Color::DarkGray));
+    let rows = stages.iter().map(|stage| {
+        Row::new(columns.iter().map(|(column, _)| {
+            let style = match column.head {
                 "state" => of_state(app, &stage.state),
                 "rejected" if stage.rejected > 0 => style(app, Color::Red),
                 _ => Style::new(),
             };
-            Cell::new(aligned(index, text)).style(style)
+            Cell::new(aligned(column, (column.text)(stage))).style(style)
         }))
-    };
-    let widths = columns.into_iter().filter(|(name, _)| is_shown(name));
-    Table::new(
-        app.status.stages.iter().map(row),
-        widths.map(|(_, width)| width),
-    )
-    .header(Row::new(head).style(style(app, Color::DarkGray)))
-    .block(titled(app, " stages "))
+    });
+    let widths = columns
+        .iter()
+        .map(|(_, width)| Constraint::Length(*width as u16));
+    let block = titled(app, " stages ").padding(Padding::left(1));
+    Table::new(rows, widths)
+        .column_spacing(stage_table::GAP as u16)
+        .header(head)
+        .block(block)
 }
 
-fn reasons(app: &App) -> Vec<Line<'_>> {
-    let reason = |stage: &StageStatus| {
-        let reason = stage.reason.as_ref()?;
-        let text = format!(" {} is {}: {}", stage.name, stage.state, printable(reason));
-        Some(Line::styled(text, of_state(app, &stage.state)))
-    };
-    app.status.stages.iter().filter_map(reason).collect()
+/// Why stages wait or have failed, whole where it takes a few lines at most.
+fn reasons(app: &App, width: u16) -> Vec<Line<'_>> {
+    let mut lines = Vec::new();
+    for stage in &app.status.stages {
+        if let Some(reason) = &stage.reason {
+            let text = format!("{} is {}: {}", stage.name, stage.state, printable(reason));
+            let text = wrapped(&text, usize::from(width.saturating_sub(2)));
+            let text = text.into_iter().take(REASON_LINES_MAX);
+            let style = of_state(app, &stage.state);
+            lines.extend(text.map(|text| Line::styled(format!(" {text}"), style)));
+        }
+    }
+    lines
+}
+
+/// `text` in lines of at most `width` characters, broken at spaces where there are some.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        if !line.is_empty() && line.chars().count() + 1 + word.len() > width {
+            lines.push(std::mem::take(&mut line));
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        while word.len() > width.max(1) {
+            lines.push(word.drain(..width.max(1)).collect());
+        }
+        line.extend(word);
+    }
+    lines.push(line);
+    lines
 }
 
 fn rejects(app: &App) -> Vec<Line<'_>> {
@@ -185,38 +178,50 @@ fn draw_counts(frame: &mut Frame, app: &App, area: Rect) {
     let Some(counts) = &app.status.counts else {
         return;
     };
-    let title = match counts.keys {
-        1 => " counts, 1 key ".to_owned(),
-        keys => format!(" counts, {} keys ", thousands(keys as i64)),
-    };
+    let title = format!(" counts, {} ", output::many(counts.keys as u64, "key"));
     let block = titled(app, &title);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let ranked = counts.ranked();
-    let most = ranked.first().map_or(1, |(_, count)| (*count).max(1));
-    // Key, count and rate take their columns; the bar has the rest.
-    let room = usize::from(inner.width).saturating_sub(KEY_WIDTH + 28);
     let mut lines = Vec::new();
     if let Some(error) = &counts.error {
         let text = format!(" cannot be read: {}", printable(error));
         lines.push(Line::styled(text, style(app, Color::Yellow)));
     }
-    for (key, count) in ranked.iter().take(usize::from(inner.height)) {
-        let filled = (*count).max(0) as f64 / most as f64 * room as f64;
-        let bar = "█".repeat(filled.round() as usize);
-        let growth = app.growth(key).map_or_else(String::new, |rate| {
-            format!("{}/s", thousands(rate.round() as i64))
-        });
-        let key: String = output::shown(key).chars().take(KEY_WIDTH).collect();
-        lines.push(Line::from(vec![
-            Span::raw(format!(
-                " {key:<KEY_WIDTH$} {:>13} {growth:>10}  ",
-                thousands(*count)
-            )),
-            Span::styled(bar, style(app, Color::Cyan)),
-        ]));
-    }
+    lines.extend(count_lines(app, &counts.ranked(), inner));
     frame.render_widget(Paragraph::new(lines), inner);
+}
+
+/// A line for each of `ranked`: key, count and rate take their columns, the bar has the rest.
+fn count_lines<'a>(app: &App, ranked: &[(&str, i64)], area: Rect) -> Vec<Line<'a>> {
+    let most = ranked.first().map_or(1, |(_, count)| (*count).max(1));
+    let rows: Vec<[String; 3]> = ranked
+        .iter()
+        .take(usize::from(area.height))
+        .map(|(key, count)| {
+            let growth = app.growth(key).map_or_else(String::new, |rate| {
+                format!("{}/s", thousands(rate.round() as i64))
+            });
+            [output::shown(key), thousands(*count), growth]
+        })
+        .collect();
+    let widest = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let (counts, rates) = (widest(1).max(8), widest(2).max(7));
+    let width = usize::from(area.width);
+    let keys = widest(0).min(KEY_WIDTH);
+    let keys = keys.min(width.saturating_sub(counts + rates + 3));
+    let room = width.saturating_sub(keys + counts + rates + 5);
+    let line = |([key, count, growth], (_, n)): (&[String; 3], &(&str, i64))| {
+        let filled = (*n).max(0) as f64 / most as f64 * room as f64;
+        let bar = "█".repeat(filled.round() as usize);
+        let key: String = key.chars().take(keys).collect();
+        let text = format!(" {key:<keys$} {count:>counts$} {growth:>rates$}  ");
+        let bar = Span::styled(bar, style(app, Color::Cyan));
+        Line::from(vec![Span::raw(text), bar])
+    };
+    rows.iter().zip(ranked).map(line).collect()
 }
 
 fn draw_lines(frame: &mut Frame, app: &App, area: Rect) {
@@ -268,7 +273,7 @@ mod tests {
             "counts is waiting: redis␛]0;x: no connection",
             "45  extract-type: no field",
             "counts, 12 keys",
-            "key11                      121",
+            "key11      121",
             "stream, at most 500/s",
             "q quits",
         ] {
@@ -288,6 +293,34 @@ mod tests {
             assert!(text.contains(expect), "{expect}\n{text}");
         }
         assert!(!text.contains("p99"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_cut_at_usual_sizes() {
+        let mut app = App::new(example(), true);
+        let mut later = example();
+        app.take(Ok(example()));
+        if let Some(counts) = &mut later.counts {
+            counts.at_ms += 1_000;
+            counts.largest.insert("key11".to_owned(), 1_234_567);
+        }
+        later.stages[1].reason = Some(format!("{} the end", "a long reason with ".repeat(6)));
+        app.take(Ok(later));
+        for (width, way) in [(80, false), (100, true)] {
+            let text = screen(&app, width, 30);
+            for expect in ["rejected", "1.25 s", "1,234,567", "1,234,446/s", "the end"] {
+                assert!(text.contains(expect), "{width}: {expect}\n{text}");
+            }
+            assert_eq!(text.contains("sse-source ▶ edits"), way, "{text}");
+            assert_eq!(text.contains("edits ▶ redis-sink"), way, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_are_broken_at_spaces() {
+        assert_eq!(wrapped("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrapped("abcdefghi jk", 4), ["abcd", "efgh", "i jk"]);
+        assert_eq!(wrapped("é", 0), ["é"]);
     }
 
     #[test]
