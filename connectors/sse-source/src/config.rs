@@ -109,6 +109,11 @@ pub struct Dedupe {
     pub max: usize,
 }
 
+const LINGER: Duration = Duration::from_millis(50);
+/// A commit costs the same however few records are in it: at 50 events a second it is all that a
+/// pipeline costs.
+const LINGER_CALM: Duration = Duration::from_millis(90);
+
 /// `batch:` of the section.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -117,9 +122,13 @@ pub struct Batching {
     pub records: usize,
     /// Bytes after which a batch is full.
     pub bytes: ByteSize,
-    /// How long the first record waits for others at a low rate.
+    /// How long records gather after a commit; `None` is 50 ms.
     #[serde(with = "humantime_serde")]
-    pub linger: Duration,
+    pub linger: Option<Duration>,
+    /// The same of a calm stream, up to 320 events a second. `None` is `linger`, or 90 ms (at most
+    /// `linger_max`) where that is not given either.
+    #[serde(with = "humantime_serde")]
+    pub linger_calm: Option<Duration>,
     /// How long it waits at most under load.
     #[serde(with = "humantime_serde")]
     pub linger_max: Duration,
@@ -387,13 +396,16 @@ impl Config {
             &Human(max),
             "must not be less than retry.initial",
         )?;
-        let (linger, max) = (self.batch.linger, self.batch.linger_max);
-        range(
-            max >= linger,
-            "sse.batch.linger-max",
-            &Human(max),
-            "must not be less than linger",
-        )?;
+        let max = self.batch.linger_max;
+        for (linger, remedy) in [
+            (self.batch.linger(), "must not be less than linger"),
+            (
+                self.batch.linger_calm(),
+                "must not be less than linger-calm",
+            ),
+        ] {
+            range(max >= linger, "sse.batch.linger-max", &Human(max), remedy)?;
+        }
         match (&self.dedupe, self.rewind) {
             (Some(dedupe), rewind) => {
                 range(dedupe.max > 0, "sse.dedupe.max", &0, "must be at least 1")?;
@@ -432,12 +444,26 @@ impl Default for Retry {
     }
 }
 
+impl Batching {
+    /// How long records gather after a commit.
+    pub fn linger(&self) -> Duration {
+        self.linger.unwrap_or(LINGER)
+    }
+
+    /// The same of a calm stream.
+    pub fn linger_calm(&self) -> Duration {
+        let default = LINGER_CALM.min(self.linger_max);
+        self.linger_calm.or(self.linger).unwrap_or(default)
+    }
+}
+
 impl Default for Batching {
     fn default() -> Self {
         Self {
             records: 10_000,
             bytes: ByteSize::mib(4),
-            linger: Duration::from_millis(50),
+            linger: None,
+            linger_calm: None,
             linger_max: Duration::from_millis(200),
         }
     }

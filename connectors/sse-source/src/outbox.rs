@@ -77,12 +77,12 @@ impl Outbox {
     }
 
     /// When it is to be sent, full or not; `None` while there is nothing to send. `free` is since
-    /// when the sink is done with what came before.
+    /// when the sink is done with what came before, `linger` how long records gather from then on.
     ///
     /// Records gather from one commit to the next, not from the first of them: the first after a
     /// silence goes at once, and a commit that took long is not followed by another before the
     /// brokers have finished with it (they would let it wait, and it would come no sooner).
-    pub(crate) fn deadline(&self, free: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self, free: Instant, linger: Duration) -> Option<Instant> {
         let Some(opened) = self.opened else {
             return self.moved.map(|moved| moved + POSITION_LINGER);
         };
@@ -90,7 +90,7 @@ impl Outbox {
         Some(if busy {
             opened + self.bounds.linger_max
         } else {
-            opened.max(free + self.bounds.linger)
+            opened.max(free + linger)
         })
     }
 
@@ -133,18 +133,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn records_gather_from_one_commit_to_the_next() {
-        let Batching {
-            linger, linger_max, ..
-        } = Batching::default();
+        let (linger, linger_max) = (Duration::from_millis(50), Batching::default().linger_max);
         let now = Instant::now();
-        assert_eq!(outbox(0).deadline(now), None);
+        assert_eq!(outbox(0).deadline(now, linger), None);
         // The sink became free when the batch was open already, as it was opened, long before.
         let ago = now - linger / 5;
-        assert_eq!(outbox(1).deadline(now), Some(now + linger));
-        assert_eq!(outbox(1).deadline(ago), Some(ago + linger));
-        assert_eq!(outbox(1).deadline(now - 2 * linger), Some(now));
+        assert_eq!(outbox(1).deadline(now, linger), Some(now + linger));
+        assert_eq!(outbox(1).deadline(ago, linger), Some(ago + linger));
+        assert_eq!(outbox(1).deadline(now - 2 * linger, linger), Some(now));
         // Many at once wait for more, whenever the sink became free.
-        assert_eq!(outbox(50).deadline(ago), Some(now + linger_max));
+        assert_eq!(outbox(50).deadline(ago, linger), Some(now + linger_max));
     }
 
     #[tokio::test(start_paused = true)]
@@ -152,6 +150,9 @@ mod tests {
         let mut outbox = outbox(0);
         outbox.moved();
         let now = Instant::now();
-        assert_eq!(outbox.deadline(now), Some(now + POSITION_LINGER));
+        assert_eq!(
+            outbox.deadline(now, Duration::ZERO),
+            Some(now + POSITION_LINGER)
+        );
     }
 }

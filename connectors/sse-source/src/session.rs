@@ -378,7 +378,7 @@ impl Session {
                     tokio::task::yield_now().await;
                 }
             }
-            let deadline = since.and_then(|since| self.outbox.deadline(since));
+            let deadline = since.and_then(|since| self.outbox.deadline(since, self.linger()));
             let due = full || deadline.is_some_and(|at| at <= Instant::now());
             tokio::select! {
                 biased;
@@ -396,11 +396,18 @@ impl Session {
         }
     }
 
+    fn linger(&self) -> Duration {
+        match self.pace.is_calm() {
+            true => self.settings.batch.linger_calm(),
+            false => self.settings.batch.linger(),
+        }
+    }
+
     /// Until when nothing can be sent, whatever comes; `None` if it could be now.
     fn rest(&self, free: Option<Instant>) -> Option<Instant> {
         let now = Instant::now();
         let rest = match free {
-            Some(free) => free + self.settings.batch.linger,
+            Some(free) => free + self.linger(),
             None => now + Pace::REST_MAX,
         };
         (rest > now).then(|| rest.min(now + Pace::REST_MAX))

@@ -54,7 +54,7 @@ pub struct ReaderConfig {
     pub batch_records_max: usize,
     /// Most bytes in a batch, but for a single larger record (1 MiB does well).
     pub batch_bytes_max: usize,
-    /// How long a batch may wait for more records once the queue has run dry (2 ms does well).
+    /// How long a batch may wait for more records once the queue has run dry (5 ms does well).
     pub linger: Duration,
     /// Whether records come with their headers. Without, records that have some cost less: for
     /// sinks that have no use for them.
@@ -79,7 +79,7 @@ impl ReaderConfig {
             start: Start::default(),
             batch_records_max: 2048,
             batch_bytes_max: 1 << 20,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(5),
             headers: true,
             stats,
         }

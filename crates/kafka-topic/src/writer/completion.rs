@@ -23,7 +23,7 @@ use crate::context::Context;
 const LOG: &str = "__transaction_state";
 /// When the markers are written, of a cluster that has nothing else to do. Its transactions begin
 /// later than that, and those of one that has much to do need no help.
-const AFTER: Duration = Duration::from_millis(20);
+const AFTER: Duration = Duration::from_millis(30);
 /// How long the answer, which nobody needs, is waited for.
 const TIMEOUT: Duration = Duration::from_millis(100);
 /// How long the number of the log's partitions is waited for.
