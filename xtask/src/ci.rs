@@ -50,8 +50,9 @@ const STEPS: [Step; 14] = [
     ("tls", tls),
 ];
 
-/// Steps that run only if they are named: Fluvio's engine alone takes ten minutes to build.
-const EXTRA: [Step; 1] = [("fluvio", fluvio)];
+/// Steps that run only if they are named: Fluvio's engine alone takes ten minutes to build, and its client
+/// has features of common crates changed, so that a pipeline with it is built anew.
+const EXTRA: [Step; 2] = [("fluvio", fluvio), ("fluvio-topics", fluvio_topics)];
 
 struct Ci {
     root: PathBuf,
@@ -467,6 +468,26 @@ fn kubernetes(ci: &Ci) -> anyhow::Result<Option<String>> {
     let dir = ci.root.join("deploy/kubernetes");
     validate.args(files.map(|file| dir.join(format!("{file}.yaml"))));
     succeed(validate.env("PYTHONPATH", &target))?;
+    Ok(None)
+}
+
+/// Topics on Fluvio, on a stand-in that speaks its protocol; the pipeline's test with a real Redis.
+fn fluvio_topics(ci: &Ci) -> anyhow::Result<Option<String>> {
+    let topics = ["-p", "gristmill-fluvio-topic", "--features", "stand-in"];
+    let runner = ["-p", "gristmill-runner", "--features", "fluvio-stand-in"];
+    let cli = ["-p", "gristmill", "--features", "fluvio"];
+    for package in [&topics, &runner, &cli] {
+        let mut lint = ci.cargo(&["clippy", "--release", "--locked", "--all-targets"]);
+        succeed(lint.args(package).args(["--", "-D", "warnings"]))?;
+    }
+    for (package, tests) in [(&topics, &[][..]), (&runner, &["--test", "fluvio"])] {
+        let mut test = ci.cargo(&["test", "--release", "--locked"]);
+        test.args(package).args(tests);
+        if ci.strict {
+            test.env("GRISTMILL_TEST_REQUIRE", "1");
+        }
+        succeed(&mut test)?;
+    }
     Ok(None)
 }
 

@@ -110,6 +110,16 @@ fn shared(schema: Schema) -> Schema {
         .hint("mechanism", "it belongs into `sasl`")
         .hint("username", "it belongs into `sasl`")
         .hint("password", "it belongs into `sasl`");
+    let fluvio = Schema::object()
+        .about("The Fluvio cluster that holds the topics, instead of `kafka`. Needs a build with the feature `fluvio`.")
+        .require(
+            "endpoint",
+            Schema::text(Format::Broker)
+                .about("The cluster's controller (SC): `host:port`.")
+                .example("127.0.0.1:9003"),
+        )
+        .hint("tls", "Gristmill reaches Fluvio without TLS only: run both in one network, or through a tunnel")
+        .hint("profile", "write the `endpoint` that the profile has: `fluvio profile list`");
     let topic = Schema::object()
         .about("A topic, made if it is missing.")
         .with("partitions", Schema::of(Type::Integer).range(1.0, 100_000.0).or_default(1)
@@ -122,6 +132,7 @@ fn shared(schema: Schema) -> Schema {
     schema
         .with("delivery", delivery())
         .with("kafka", kafka)
+        .with("fluvio", fluvio)
         .with("topics", topics)
         .with("metrics", metrics())
         .hint("brokers", "it belongs into `kafka`")

@@ -18,6 +18,7 @@ mod core;
 mod describe;
 mod diagnostic;
 mod fill;
+mod fluvio;
 mod format;
 mod json_schema;
 mod listen;
@@ -49,12 +50,12 @@ pub use format::Format;
 pub use json_schema::json_schema;
 pub use listen::listen_addr;
 pub use model::{
-    Connector, Consumer, Delivery, Kafka, KafkaSasl, KafkaTls, Limits, Lookback, Manifest, Metrics,
-    Place, Producer, Section, SectionError, Start, Text, Topic, Transform,
+    Connector, Consumer, Delivery, Fluvio, Kafka, KafkaSasl, KafkaTls, Limits, Lookback, Manifest,
+    Metrics, Place, Producer, Section, SectionError, Start, Text, Topic, Transform,
 };
 pub use overrides::{Override, OverrideError};
 pub use redact::Redactions;
-pub use render::printable;
+pub use render::{plural, printable};
 pub use schema::{Additional, Schema, Type};
 pub use spec::{ConnectorSpec, Direction, SectionCheck, SectionMistake, SpecError};
 pub use text::nearest;

@@ -10,8 +10,8 @@ use crate::format;
 use crate::listen::listen_addr;
 use crate::load::{connectors, is_single, spec_of};
 use crate::model::{
-    Connector, Consumer, Delivery, Kafka, KafkaSasl, KafkaTls, Limits, Lookback, Manifest, Metrics,
-    Producer, Section, Start, Text, Topic, Transform,
+    Connector, Consumer, Delivery, Fluvio, Kafka, KafkaSasl, KafkaTls, Limits, Lookback, Manifest,
+    Metrics, Producer, Section, Start, Text, Topic, Transform,
 };
 use crate::places::{Places, files, place};
 use crate::redact::Redactions;
@@ -52,6 +52,7 @@ pub(crate) fn manifest(
             sasl: root.at(&["kafka", "sasl"]).and_then(kafka_sasl),
             properties: texts(root.at(&["kafka", "properties"])),
         },
+        fluvio: string(root, &["fluvio", "endpoint"]).map(|endpoint| Fluvio { endpoint }),
         topics,
         metrics: Metrics {
             listen: root.at(&["metrics", "listen"]).and_then(listen),

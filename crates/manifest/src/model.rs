@@ -28,6 +28,9 @@ pub struct Manifest {
     /// How to reach Kafka; without `kafka` in the file it has no brokers, which suits only
     /// embedded topics.
     pub kafka: Kafka,
+    /// How to reach Fluvio, if the topics are there instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fluvio: Option<Fluvio>,
     /// Every topic that a connector reads or writes.
     pub topics: BTreeMap<String, Topic>,
     /// What a running pipeline tells about itself, and where.
@@ -61,6 +64,11 @@ impl Manifest {
         self.places.find(key)
     }
 
+    /// Whether the topics of `other` are on the same cluster, reached in the same way.
+    pub fn is_on_cluster_of(&self, other: &Self) -> bool {
+        (&self.kafka, &self.fluvio) == (&other.kafka, &other.fluvio)
+    }
+
     /// Let the files that the manifest names by relative paths count from `dir`, which is where
     /// the manifest is.
     pub fn resolve_files(&mut self, dir: &Path) {
@@ -88,6 +96,14 @@ pub struct Kafka {
     pub sasl: Option<KafkaSasl>,
     /// librdkafka's own properties, such as `socket.timeout.ms`.
     pub properties: BTreeMap<String, Text>,
+}
+
+/// How to reach Fluvio.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Fluvio {
+    /// `host:port` of the cluster's controller (SC).
+    pub endpoint: String,
 }
 
 /// TLS to the brokers; without a file it is this machine's CAs that are trusted.

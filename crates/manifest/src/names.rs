@@ -82,6 +82,24 @@ pub(crate) fn topic(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// Fluvio's own rule (`fluvio_sc_schema::shared::validate_resource_name`), with room for the
+/// `-dead-letter` of the topic beside it.
+pub(crate) fn fluvio_topic(text: &str) -> Result<(), Wrong> {
+    let help = "a topic's name on Fluvio has a-z, 0-9 and `-`, not at its ends, at most 51 of them";
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if let Some(bad) = text.chars().find(|c| !legal(*c)) {
+        let bad = quote(&bad.to_string());
+        return wrong(format!("Fluvio takes no {bad} in a topic's name"), help);
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return wrong("Fluvio takes no `-` at the ends of a topic's name", help);
+    }
+    if text.len() > 51 {
+        return wrong(format!("it has {} characters", text.len()), help);
+    }
+    Ok(())
+}
+
 pub(crate) fn version(text: &str) -> Result<(), Wrong> {
     let Err(error) = semver::Version::parse(text) else {
         return Ok(());

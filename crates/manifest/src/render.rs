@@ -49,6 +49,17 @@ pub fn printable(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
+/// `what`, or its plural unless there is one: `topic` and `topics`, `copy` and `copies`.
+pub fn plural(n: u64, what: &str) -> String {
+    if n == 1 {
+        return what.to_owned();
+    }
+    match what.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ => format!("{what}s"),
+    }
+}
+
 pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool) -> String {
     let paint = Paint(color);
     let labels = std::iter::once(&diagnostic.primary).chain(&diagnostic.secondary);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::format::{self, Format};
 use crate::load::{connectors, is_single, spec_of};
 use crate::lower::brokers;
+use crate::render::plural;
 use crate::report::{At, Report};
 use crate::schema::Schema;
 use crate::source::Span;
@@ -21,6 +22,7 @@ pub(crate) fn check(root: &Node, specs: &[ConnectorSpec], report: &mut Report<'_
     module_limits(root, report);
     replicas(root, specs, report);
     crate::security::check(root, report);
+    crate::fluvio::check(root, specs, report);
 }
 
 /// Copies share partitions: a source has none to share, and what a sink names is not shared.
@@ -234,12 +236,9 @@ fn replication(root: &Node, report: &mut Report<'_>) {
         let Some(copies) = node.int() else { continue };
         if brokers > 0 && copies > brokers as i128 {
             let path = format!("topics.{}.replication-factor", entry.key);
-            let one = if brokers == 1 {
-                "broker is"
-            } else {
-                "brokers are"
-            };
-            let message = format!("{copies} copies of each partition, and {brokers} {one} named");
+            let are = if brokers == 1 { "is" } else { "are" };
+            let brokers = format!("{brokers} {}", plural(brokers as u64, "broker"));
+            let message = format!("{copies} copies of each partition, and {brokers} {are} named");
             report.warning(node.span, &path, message)
                 .help("the cluster refuses the topic if it has fewer brokers than copies; name them all, or ask for fewer");
         }

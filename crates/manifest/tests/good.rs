@@ -44,6 +44,32 @@ fn the_shipped_pipelines_are_good() {
 }
 
 #[test]
+fn topics_on_fluvio() {
+    let kafka = PIPELINE
+        .lines()
+        .position(|line| line.starts_with("kafka:"))
+        .unwrap();
+    let mut lines: Vec<&str> = PIPELINE.lines().collect();
+    lines.splice(
+        kafka..kafka + 2,
+        ["delivery: at-least-once", "fluvio: {endpoint: sc:9003}"],
+    );
+    let (manifest, _) =
+        load(&lines.join("\n")).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let endpoint = manifest
+        .fluvio
+        .as_ref()
+        .map(|fluvio| fluvio.endpoint.as_str());
+    assert_eq!(
+        (endpoint, manifest.kafka.brokers.len()),
+        (Some("sc:9003"), 0)
+    );
+    let (on_kafka, _) = load(PIPELINE).unwrap();
+    assert!(on_kafka.fluvio.is_none() && !manifest.is_on_cluster_of(&on_kafka));
+    assert!(manifest.is_on_cluster_of(&manifest.clone()));
+}
+
+#[test]
 fn copies_of_a_sink() {
     for (written, expect, warns) in [
         ("", 1, None),

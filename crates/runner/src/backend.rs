@@ -1,4 +1,4 @@
-//! Where topics and counts live: a Kafka cluster with Redis, or a directory.
+//! Where topics and counts live: a Kafka or Fluvio cluster with Redis, or a directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +21,9 @@ pub const LOCAL_DIR: &str = ".gristmill";
 pub enum Backend {
     /// A Kafka or Redpanda cluster; counts in the Redis that the sink names.
     Kafka(KafkaConfig),
+    /// A Fluvio cluster; counts as with Kafka.
+    #[cfg(feature = "fluvio")]
+    Fluvio(gristmill_fluvio_topic::FluvioConfig),
     /// A directory with embedded topics and counts.
     Local(LocalLog),
 }
@@ -42,6 +45,15 @@ pub enum BackendError {
         "no brokers: add `kafka: {{brokers: [127.0.0.1:9092]}}` to the file, or run with --local"
     )]
     NoBrokers,
+    /// The file names a Fluvio cluster, and this build knows none.
+    #[error(
+        "topics on Fluvio are not in this build of gristmill: build it with `cargo build --release \
+         --features fluvio`"
+    )]
+    NoFluvio,
+    /// A topic of the file that Fluvio cannot have.
+    #[error("{0}")]
+    Fluvio(String),
     /// How to reach Kafka.
     #[error("{error}")]
     Kafka {
@@ -53,6 +65,14 @@ pub enum BackendError {
 }
 
 impl BackendError {
+    /// The process that has the directory, where that is what is wrong and it is known.
+    pub fn holder(&self) -> Option<u32> {
+        match self {
+            Self::Local(gristmill_local_topic::LocalError::InUse { pid, .. }) => *pid,
+            _ => None,
+        }
+    }
+
     /// Where in the file it is, if it is in the file.
     pub fn place(&self) -> Option<Place> {
         match self {
@@ -63,12 +83,43 @@ impl BackendError {
     }
 }
 
+/// What the sinks of a pipeline have counted, as far as it was asked for.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Counted {
+    /// Whether some sink counts in windows.
+    pub has_windows: bool,
+    /// The counts of all sinks by key.
+    pub counts: BTreeMap<String, i64>,
+    /// Every window of every sink that is open, or closed and kept.
+    pub windows: Vec<Window>,
+    /// Records that came too late for their window, by key.
+    pub late: BTreeMap<String, i64>,
+}
+
 impl Backend {
     /// The cluster that `manifest` names, certificates read and checked; asks no broker.
     ///
     /// # Errors
-    /// [`BackendError::NoBrokers`] and [`BackendError::Kafka`].
-    pub fn kafka(manifest: &Manifest) -> Result<Self, BackendError> {
+    /// [`BackendError::NoBrokers`], [`BackendError::Kafka`], [`BackendError::NoFluvio`] and
+    /// [`BackendError::Fluvio`].
+    pub fn cluster(manifest: &Manifest) -> Result<Self, BackendError> {
+        match &manifest.fluvio {
+            Some(_) => Self::fluvio(manifest),
+            None => Self::kafka(manifest),
+        }
+    }
+
+    #[cfg(not(feature = "fluvio"))]
+    fn fluvio(_manifest: &Manifest) -> Result<Self, BackendError> {
+        Err(BackendError::NoFluvio)
+    }
+
+    #[cfg(feature = "fluvio")]
+    fn fluvio(manifest: &Manifest) -> Result<Self, BackendError> {
+        crate::fluvio::config(manifest).map(Self::Fluvio)
+    }
+
+    fn kafka(manifest: &Manifest) -> Result<Self, BackendError> {
         let kafka = &manifest.kafka;
         if kafka.brokers.is_empty() {
             return Err(BackendError::NoBrokers);
@@ -185,16 +236,16 @@ impl CountStore {
         {
             let config = config::<RedisSink>(entry)?;
             let counts = match backend {
-                Backend::Kafka(_) => Counts::Redis {
+                Backend::Local(log) => Counts::Local {
+                    log: log.clone(),
+                    pipeline: manifest.name.clone(),
+                    seen: None,
+                },
+                _ => Counts::Redis {
                     reader: Box::new(
                         CountReader::new(&manifest.name, &entry.name, &config)
                             .map_err(|error| wrong(entry, &error.key(), &error))?,
                     ),
-                    seen: None,
-                },
-                Backend::Local(log) => Counts::Local {
-                    log: log.clone(),
-                    pipeline: manifest.name.clone(),
                     seen: None,
                 },
             };
@@ -223,6 +274,24 @@ impl CountStore {
             });
         }
         Ok(all)
+    }
+
+    /// The running counts, or instead of them what was counted `in_windows`.
+    ///
+    /// # Errors
+    /// When a store cannot be asked.
+    pub async fn counted(&mut self, in_windows: bool) -> Result<Counted, BackendError> {
+        let mut counted = Counted {
+            has_windows: self.has_windows(),
+            ..Counted::default()
+        };
+        if in_windows {
+            counted.windows = self.windows().await?;
+            counted.late = self.late().await?;
+        } else {
+            counted.counts = self.counts().await?;
+        }
+        Ok(counted)
     }
 
     /// Whether there is a sink that counts.

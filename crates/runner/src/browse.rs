@@ -62,7 +62,7 @@ pub struct DeadLetter<'a> {
 }
 
 impl<'a> DeadLetter<'a> {
-    fn of(record: &RecordRef<'a>) -> Self {
+    pub(crate) fn of(record: &RecordRef<'a>) -> Self {
         let text = |name| String::from_utf8_lossy(record.headers.get(name).unwrap_or_default());
         Self {
             topic: text(header::TOPIC),
@@ -110,6 +110,8 @@ pub async fn browse(
             }
             Ok(())
         }
+        #[cfg(feature = "fluvio")]
+        Backend::Fluvio(fluvio) => crate::fluvio::browse(fluvio, topic, follow, visit).await,
         Backend::Local(log) => browse_local(log, topic, follow, visit).await,
     }
 }
@@ -159,6 +161,10 @@ pub async fn dead_letters(
     topic: &str,
     visit: &mut (dyn FnMut(&DeadLetter<'_>) -> ControlFlow<()> + Send),
 ) -> Result<(), BrowseError> {
+    #[cfg(feature = "fluvio")]
+    if let Backend::Fluvio(fluvio) = backend {
+        return crate::fluvio::dead_letters(fluvio, topic, visit).await;
+    }
     browse(
         backend,
         &dead_letter_topic(topic),
@@ -219,6 +225,10 @@ pub async fn replay_dead_letters(
             ))?;
             replay_leg(topic, source, sink, stats).await
         }
+        #[cfg(feature = "fluvio")]
+        Backend::Fluvio(fluvio) => {
+            crate::fluvio::replay_dead_letters(pipeline, fluvio, topic).await
+        }
         Backend::Local(log) => {
             let config = gristmill_local_topic::WriterConfig {
                 topic: topic.to_owned(),
@@ -236,7 +246,7 @@ pub async fn replay_dead_letters(
     }
 }
 
-async fn replay_leg<S: Source, K: Sink>(
+pub(crate) async fn replay_leg<S: Source, K: Sink>(
     topic: &str,
     source: S,
     sink: K,

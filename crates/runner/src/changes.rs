@@ -109,7 +109,7 @@ impl Changes {
     /// restart every stage.
     pub fn of_files(old: &Plan, new: &Plan) -> Self {
         let mut changes = Self::on_a_cluster(old, new);
-        let others = old.manifest.kafka != new.manifest.kafka;
+        let others = !old.manifest.is_on_cluster_of(&new.manifest);
         changes.restart_on_another(old, new, |_| others);
         changes
     }
@@ -132,21 +132,25 @@ impl Changes {
         new: &Plan,
         is_another: impl Fn(&str) -> bool,
     ) {
+        let cluster = match new.manifest.fluvio {
+            Some(_) => "fluvio",
+            None => "kafka",
+        };
         for stage in new.stages.iter().filter(|stage| is_another(&stage.name)) {
             let change = self.stages.iter_mut().find(|c| c.stage == stage.name);
             match change {
                 Some(change) => match &mut change.kind {
-                    ChangeKind::Restart(keys) => keys.push("kafka"),
-                    kind @ ChangeKind::Swap => *kind = ChangeKind::Restart(vec!["kafka"]),
+                    ChangeKind::Restart(keys) => keys.push(cluster),
+                    kind @ ChangeKind::Swap => *kind = ChangeKind::Restart(vec![cluster]),
                     kind @ ChangeKind::Scale { .. } => {
-                        *kind = ChangeKind::Restart(vec!["replicas", "kafka"]);
+                        *kind = ChangeKind::Restart(vec!["replicas", cluster]);
                     }
                     ChangeKind::Start | ChangeKind::Stop => {}
                 },
                 None if old.stages.iter().any(|s| s.name == stage.name) => {
                     self.stages.push(Change {
                         stage: stage.name.clone(),
-                        kind: ChangeKind::Restart(vec!["kafka"]),
+                        kind: ChangeKind::Restart(vec![cluster]),
                     });
                 }
                 None => {}

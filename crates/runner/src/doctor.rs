@@ -2,6 +2,8 @@
 //! it cannot. Nothing is changed but by building SmartModules, which `up` would do too.
 
 mod findings;
+#[cfg(feature = "fluvio")]
+mod fluvio;
 mod kafka;
 mod local;
 mod modules;

@@ -14,6 +14,8 @@ mod changes;
 mod counts;
 mod doctor;
 pub mod export;
+#[cfg(feature = "fluvio")]
+mod fluvio;
 mod legs;
 mod look_back;
 mod modules;
@@ -28,7 +30,7 @@ mod swap;
 mod thread;
 mod watch;
 
-pub use backend::{Backend, BackendError, CountStore, LOCAL_DIR, Window};
+pub use backend::{Backend, BackendError, CountStore, Counted, LOCAL_DIR, Window};
 pub use browse::{BrowseError, DeadLetter, Visit, browse, dead_letters, replay_dead_letters};
 pub use changes::{Change, ChangeKind, Changes};
 pub use counts::{Current, LiveCounts};
@@ -41,6 +43,6 @@ pub use remains::remains;
 pub use report::{Report, StageReport};
 pub use supervisor::ApplyError;
 pub use watch::{
-    CountsStatus, PipelineStatus, Quantiles, Rates, Rejects, StageStatus, WatchError, WatchServer,
-    Watched,
+    Bound, CountsStatus, PipelineStatus, Quantiles, Rates, Rejects, StageStatus, WatchError,
+    WatchServer, Watched,
 };

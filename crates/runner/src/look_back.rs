@@ -45,6 +45,8 @@ impl Past {
 /// Where earlier records are.
 pub(crate) enum Topic {
     Kafka(KafkaConfig),
+    #[cfg(feature = "fluvio")]
+    Fluvio(gristmill_fluvio_topic::FluvioConfig),
     Local(LocalLog),
 }
 
@@ -87,6 +89,10 @@ impl<S> LookingBack<S> {
                 .collect();
             match &self.topic {
                 Topic::Kafka(kafka) => kafka_past(kafka, &topic, &ends, &mut newest).await?,
+                #[cfg(feature = "fluvio")]
+                Topic::Fluvio(fluvio) => {
+                    crate::fluvio::past(fluvio, &topic, &ends, &mut newest).await?;
+                }
                 Topic::Local(log) => local_past(log, &topic, &ends, &mut newest)?,
             }
         }
@@ -141,8 +147,8 @@ fn widest(lookbacks: impl Iterator<Item = Lookback>) -> Option<Lookback> {
 
 /// The newest records of several partitions, oldest first. Within a partition they keep their
 /// order, whatever their timestamps say.
-struct Newest {
-    asked: Lookback,
+pub(crate) struct Newest {
+    pub(crate) asked: Lookback,
     /// By time, partition and offset; the time is the latest up to there in the partition.
     records: BTreeMap<(i64, i32, i64), Owned>,
     reached_ms: BTreeMap<i32, i64>,
@@ -162,7 +168,7 @@ impl Owned {
 }
 
 impl Newest {
-    fn new(asked: Lookback) -> Self {
+    pub(crate) fn new(asked: Lookback) -> Self {
         Self {
             asked,
             records: BTreeMap::new(),
@@ -173,13 +179,13 @@ impl Newest {
 
     /// Offset to start reading at for a partition that goes on at `end`; `None` where only age
     /// tells.
-    fn start(&self, end: i64) -> Option<i64> {
+    pub(crate) fn start(&self, end: i64) -> Option<i64> {
         let last = i64::try_from(self.asked.last).unwrap_or(i64::MAX);
         (last > 0).then(|| end.saturating_sub(last).max(0))
     }
 
     /// Timestamp to start reading at where only age tells.
-    fn since_ms(&self) -> i64 {
+    pub(crate) fn since_ms(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let age = self.asked.age.unwrap_or_default();
         let since = now.unwrap_or_default().saturating_sub(age);
@@ -187,7 +193,7 @@ impl Newest {
     }
 
     /// The next record of `partition`.
-    fn push(&mut self, partition: i32, record: RecordRef<'_>) {
+    pub(crate) fn push(&mut self, partition: i32, record: RecordRef<'_>) {
         let owned = Owned {
             timestamp_ms: record.timestamp_ms,
             key: record.key.map(<[u8]>::to_vec),

@@ -53,25 +53,36 @@ pub(crate) async fn prepare(
             }
             Ok(())
         }
-        Backend::Kafka(kafka) => loop {
-            match ensure_topics(kafka, &specs).await {
-                Ok(states) => {
-                    for difference in states.iter().flat_map(|state| &state.differences) {
-                        tracing::warn!("{difference}");
-                    }
-                    return Ok(());
-                }
-                Err(SourceError::Fatal(reason)) => return Err(reason),
-                Err(SourceError::Retry { after, reason }) => {
-                    for leg in legs {
-                        if leg.stats.set_status(Status::Waiting(reason.clone())) {
-                            tracing::warn!(connector = leg.name, reason, "waiting");
-                        }
-                    }
-                    tokio::time::sleep(after).await;
-                }
+        Backend::Kafka(kafka) => {
+            let states = patiently(legs, || ensure_topics(kafka, &specs)).await?;
+            for difference in states.iter().flat_map(|state| &state.differences) {
+                tracing::warn!("{difference}");
             }
-        },
+            Ok(())
+        }
+        #[cfg(feature = "fluvio")]
+        Backend::Fluvio(fluvio) => crate::fluvio::prepare(&plan.manifest, fluvio, legs).await,
+    }
+}
+
+/// Call `prepare` until it succeeds or fails for good; every stage's status says what is waited for.
+pub(crate) async fn patiently<T, Fut: Future<Output = Result<T, SourceError>>>(
+    legs: &[LegView],
+    mut prepare: impl FnMut() -> Fut,
+) -> Result<T, String> {
+    loop {
+        match prepare().await {
+            Ok(prepared) => return Ok(prepared),
+            Err(SourceError::Fatal(reason)) => return Err(reason),
+            Err(SourceError::Retry { after, reason }) => {
+                for leg in legs {
+                    if leg.stats.set_status(Status::Waiting(reason.clone())) {
+                        tracing::warn!(connector = leg.name, reason, "waiting");
+                    }
+                }
+                tokio::time::sleep(after).await;
+            }
+        }
     }
 }
 
@@ -125,6 +136,8 @@ pub(crate) async fn run(
     let result = match backend {
         Backend::Kafka(kafka) => kafka_stage(pipeline, run, kafka).await,
         Backend::Local(log) => local_stage(pipeline, run, log).await,
+        #[cfg(feature = "fluvio")]
+        Backend::Fluvio(fluvio) => crate::fluvio::stage(pipeline, run, fluvio).await,
     };
     if let Err(error) = &result {
         stats.set_status(Status::Failed(error.to_string()));
@@ -133,10 +146,10 @@ pub(crate) async fn run(
 }
 
 /// What every kind of stage is run with.
-struct Run<'a> {
-    stage: &'a Stage,
-    part: &'a Part,
-    stats: &'a Arc<LegStats>,
+pub(crate) struct Run<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) part: &'a Part,
+    pub(crate) stats: &'a Arc<LegStats>,
     stop: &'a CancellationToken,
     slot: Slot,
 }
@@ -291,14 +304,14 @@ fn compression(name: Option<&str>) -> Compression {
 }
 
 /// What a stream's positions and transactions go by.
-fn stream_name(stage: &Stage, part: &Part) -> String {
+pub(crate) fn stream_name(stage: &Stage, part: &Part) -> String {
     match part.name.as_str() {
         "" => stage.name.clone(),
         stream => format!("{}.{stream}", stage.name),
     }
 }
 
-fn sse<T: TopicTail>(
+pub(crate) fn sse<T: TopicTail>(
     name: &str,
     (stage, part): (&Stage, &Part),
     config: &gristmill_sse_source::Config,
@@ -317,7 +330,7 @@ fn sse<T: TopicTail>(
         .with_transforms(!stage.steps.is_empty()))
 }
 
-async fn run_leg<S: Source, K: Sink, D: DeadLetters>(
+pub(crate) async fn run_leg<S: Source, K: Sink, D: DeadLetters>(
     run: Run<'_>,
     source: S,
     sink: K,

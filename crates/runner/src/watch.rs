@@ -10,6 +10,7 @@
 //! GET /history       the last hour (?seconds=N for less)
 //! GET /tap           records as they pass, as Server-Sent Events; this machine only
 //! GET /dead-letters  the newest records that were refused, and why; this machine only
+//! GET /counts        all counts (?windows=true: all windows); by the owner's socket only
 //! ```
 
 mod access;
@@ -24,7 +25,7 @@ mod sampler;
 mod server;
 mod status;
 
-pub use server::{WatchError, WatchServer};
+pub use server::{Bound, WatchError, WatchServer};
 pub use status::{CountsStatus, PipelineStatus, Quantiles, Rates, Rejects, StageStatus};
 
 use std::time::SystemTime;

@@ -98,7 +98,7 @@ impl Bed {
         let manifest = manifest(text, &url);
         let file = dir.path().join("pipeline.yaml");
         let backend = match &redis {
-            Some(_) => Backend::kafka(&manifest).unwrap(),
+            Some(_) => Backend::cluster(&manifest).unwrap(),
             None => Backend::local(&dir.path().join("data")).unwrap(),
         };
         let plan = Plan::new(manifest, &[], &module_sources(&file), &mut |_| {}).unwrap();

@@ -19,7 +19,7 @@ pub enum Verdict {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
-    /// `modules`, `kafka`, `stream`, `redis`, `local`, `metrics`.
+    /// `modules`, `kafka`, `fluvio`, `stream`, `redis`, `local`, `metrics`.
     pub area: &'static str,
     /// What was looked at.
     pub subject: String,

@@ -6,7 +6,7 @@ use gristmill_flow::SourceError;
 use gristmill_kafka_topic::{
     Cluster, KafkaConfig, TopicShape, TopicSpec, survey, try_group, try_transactions,
 };
-use gristmill_manifest::{Delivery, Direction, Manifest};
+use gristmill_manifest::{Delivery, Direction, Manifest, plural};
 use tokio::task::JoinSet;
 
 use super::Finding;
@@ -16,10 +16,18 @@ use crate::stages::topic_specs;
 const AREA: &str = "kafka";
 
 pub(super) async fn check(manifest: &Manifest) -> Vec<Finding> {
-    let kafka = match Backend::kafka(manifest) {
+    let kafka = match Backend::cluster(manifest) {
         Ok(Backend::Kafka(kafka)) => kafka,
+        #[cfg(feature = "fluvio")]
+        Ok(Backend::Fluvio(fluvio)) => return super::fluvio::check(manifest, &fluvio).await,
         Ok(Backend::Local(_)) => return Vec::new(),
-        Err(error) => return vec![Finding::fail_with(AREA, "settings", error.to_string())],
+        Err(error) => {
+            let area = match manifest.fluvio {
+                Some(_) => "fluvio",
+                None => AREA,
+            };
+            return vec![Finding::fail_with(area, "settings", error.to_string())];
+        }
     };
     let named = kafka.brokers.iter().map(|address| (address.clone(), None));
     let answers = ask_each(&kafka, named.collect()).await;
@@ -99,6 +107,11 @@ fn told_broker(address: &str, id: i32, answer: &Result<Cluster, SourceError>) ->
     }
 }
 
+/// `1 copy`, `3 copies`.
+fn many(n: usize, what: &str) -> String {
+    format!("{n} {}", plural(n as u64, what))
+}
+
 fn topic(spec: &TopicSpec, cluster: &Cluster) -> Finding {
     let name = &spec.name;
     let subject = format!("topic {name}");
@@ -115,7 +128,11 @@ fn topic(spec: &TopicSpec, cluster: &Cluster) -> Finding {
             return Finding::fail(
                 AREA,
                 subject,
-                format!("is missing and cannot be made with {asked} copies on {brokers} brokers"),
+                format!(
+                    "is missing and cannot be made with {} on {}",
+                    many(asked, "copy"),
+                    many(brokers, "broker")
+                ),
                 "lower its `replication-factor`, or start more brokers",
             );
         }
@@ -126,7 +143,7 @@ fn topic(spec: &TopicSpec, cluster: &Cluster) -> Finding {
         return Finding::fail(
             AREA,
             subject,
-            format!("has {partitions} partitions, {asked} are asked for"),
+            format!("has {}, {asked} asked for", many(*partitions, "partition")),
             format!(
                 "set `partitions: {partitions}`, or add some (keys then move to others): \
                  kafka-topics.sh --alter --topic {name} --partitions {asked}"
@@ -142,7 +159,11 @@ fn topic(spec: &TopicSpec, cluster: &Cluster) -> Finding {
         );
     }
     let asked_copies = usize::try_from(spec.replication_factor).unwrap_or(*copies);
-    let shape = format!("{partitions} partitions, {copies} copies");
+    let shape = format!(
+        "{}, {}",
+        many(*partitions, "partition"),
+        many(*copies, "copy")
+    );
     if !behind.is_empty() {
         return Finding::warn(
             AREA,
@@ -155,7 +176,7 @@ fn topic(spec: &TopicSpec, cluster: &Cluster) -> Finding {
         return Finding::warn(
             AREA,
             subject,
-            format!("{shape}; {asked_copies} copies are asked for"),
+            format!("{shape}; {} asked for", many(asked_copies, "copy")),
             "kafka-reassign-partitions.sh adds copies; `up` does not change a topic",
         );
     }
@@ -163,7 +184,7 @@ fn topic(spec: &TopicSpec, cluster: &Cluster) -> Finding {
         return Finding::warn(
             AREA,
             subject,
-            format!("{shape}; {asked} partitions are asked for"),
+            format!("{shape}; {} asked for", many(asked, "partition")),
             format!("set `partitions: {partitions}`"),
         );
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gristmill_local_topic::{LocalError, LocalLog};
+use gristmill_manifest::plural;
 
 use super::Finding;
 
@@ -13,21 +14,26 @@ pub(super) fn check(dir: &Path) -> Vec<Finding> {
     let existed = dir.is_dir();
     let finding = match LocalLog::open(dir) {
         Ok(log) => {
-            let topics = log.topics().map_or(0, |topics| topics.len());
+            let topics = log.topics().map_or(0, |topics| topics.len() as u64);
+            let topics = format!("{topics} {}", plural(topics, "topic"));
             drop(log);
             if existed {
-                Finding::ok(AREA, subject, format!("usable, {topics} topics"))
+                Finding::ok(AREA, subject, format!("usable, {topics}"))
             } else {
                 // `up` would make it anyway, but looking is not to leave anything.
                 let _ = std::fs::remove_dir_all(dir);
                 Finding::ok(AREA, subject, "can be made")
             }
         }
-        Err(error @ LocalError::InUse { .. }) => Finding::warn(
+        Err(LocalError::InUse { pid, .. }) => Finding::warn(
             AREA,
             subject,
-            error.to_string(),
-            "fine if the pipeline runs already; else stop that process",
+            match pid {
+                Some(pid) => format!("in use by process {pid}"),
+                None => "in use by another process".to_owned(),
+            },
+            "fine if that is this pipeline; else end that process, or name another directory with \
+             --local=DIR",
         ),
         Err(error) => Finding::fail(
             AREA,

@@ -157,6 +157,7 @@ fn quantiles(of: &Distribution, units: f64) -> Option<Quantiles> {
         p50: round(of.quantile(0.5)?),
         p95: round(of.quantile(0.95)?),
         p99: round(of.quantile(0.99)?),
+        bound: round(of.buckets.last()?.0 as f64),
         mean: round(of.sum as f64 / of.count as f64),
     })
 }
@@ -223,6 +224,10 @@ mod tests {
             (latency.count, latency.mean, latency.p50),
             (1_000, 10.0, 5.0)
         );
+        // Past the last bucket there is only its bound, which says so.
+        leg.stats.latency_ms.add_all([7_200_000; 100_000]);
+        let old = status(&samples).latency_ms.unwrap();
+        assert_eq!((old.p50, old.bound), (3_600_000.0, 3_600_000.0));
         assert!(samples.0.len() <= 62, "{}", samples.0.len());
     }
 }

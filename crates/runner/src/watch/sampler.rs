@@ -21,7 +21,7 @@ use super::sample::Samples;
 use super::status::{CountsStatus, PipelineStatus, ranked};
 use super::{Watched, process};
 use crate::legs::epoch_ms;
-use crate::{BackendError, LiveCounts, Window};
+use crate::{BackendError, CountStore, Counted, LiveCounts, Window};
 
 /// How often the stages are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -141,6 +141,22 @@ impl Shared {
             memory_bytes: process::resident_bytes(),
             cpu_seconds: process::cpu_seconds(),
         }
+    }
+
+    /// All that is counted now, read for whoever asks; else why it cannot be.
+    pub(super) async fn counted(&self, in_windows: bool) -> Result<Counted, String> {
+        let Some(current) = &self.watched.current else {
+            return Err("no counts are known here".to_owned());
+        };
+        let current = current.borrow().clone();
+        let counted = async {
+            CountStore::open(&current.0, &current.1)?
+                .counted(in_windows)
+                .await
+        };
+        counted
+            .await
+            .map_err(|error: BackendError| (self.watched.redact)(&error.to_string()))
     }
 
     /// The last `seconds`.

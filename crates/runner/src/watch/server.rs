@@ -56,6 +56,31 @@ pub enum WatchError {
     },
 }
 
+/// An address that is ours before there is something to tell: who asks waits for
+/// [`WatchServer::serve`].
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    /// Its port filled in.
+    addr: SocketAddr,
+}
+
+impl Bound {
+    /// Take `addr`.
+    ///
+    /// # Errors
+    /// When somebody else has it, or nobody can.
+    pub async fn to(addr: SocketAddr) -> Result<Self, WatchError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => WatchError::InUse { addr },
+            _ => WatchError::Listen { addr, error },
+        };
+        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, addr })
+    }
+}
+
 /// Watches a pipeline and tells of it until it is dropped.
 pub struct WatchServer {
     shared: Arc<Shared>,
@@ -79,12 +104,12 @@ impl WatchServer {
     /// # Errors
     /// See [`WatchError`].
     pub async fn listen(&mut self, addr: SocketAddr) -> Result<SocketAddr, WatchError> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => WatchError::InUse { addr },
-            _ => WatchError::Listen { addr, error },
-        };
-        let listener = TcpListener::bind(addr).await.map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
+        Ok(self.serve(Bound::to(addr).await?))
+    }
+
+    /// Tell whoever asks at `bound`; gives its address.
+    pub fn serve(&mut self, bound: Bound) -> SocketAddr {
+        let Bound { listener, addr } = bound;
         let mut app = self.app();
         if addr.ip().is_loopback() {
             app = app.layer(middleware::from_fn(access::only_local_names));
@@ -97,7 +122,7 @@ impl WatchServer {
                 tracing::error!(%error, "metrics are no longer served");
             }
         }));
-        Ok(addr)
+        addr
     }
 
     /// Tell this user's processes, by a socket at `path` that nobody else may open.
@@ -112,7 +137,9 @@ impl WatchServer {
         // The directory is the owner's alone, so nobody gets in between these two.
         let listener = UnixListener::bind(path).map_err(failed)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let app = self.app();
+        // Reading all counts is work: who may ask for it may end the pipeline as well.
+        let counts = Router::new().route("/counts", get(counts));
+        let app = self.app().merge(counts.with_state(self.shared.clone()));
         let stopped = self.shared.stop.clone().cancelled_owned();
         self.tasks.push(tokio::spawn(async move {
             let served = axum::serve(listener, app).with_graceful_shutdown(stopped);
@@ -194,6 +221,19 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 async fn status(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     as_json(&shared.status())
+}
+
+#[derive(serde::Deserialize)]
+struct Which {
+    #[serde(default)]
+    windows: bool,
+}
+
+async fn counts(State(shared): State<Arc<Shared>>, which: Query<Which>) -> Response {
+    match shared.counted(which.windows).await {
+        Ok(counted) => as_json(&counted),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
+    }
 }
 
 async fn history(State(shared): State<Arc<Shared>>, span: Query<Span>) -> impl IntoResponse {

@@ -145,6 +145,14 @@ pub struct Quantiles {
     pub p95: f64,
     /// 99 in 100 are not above this.
     pub p99: f64,
+    /// Values above this one share a bucket: a quantile that has reached it may be any larger.
+    #[serde(default = "no_bound")]
+    pub bound: f64,
+}
+
+/// Of a process of an earlier version, which does not tell.
+fn no_bound() -> f64 {
+    f64::MAX
 }
 
 /// The running counts as the stores held them a moment ago, earlier runs included.

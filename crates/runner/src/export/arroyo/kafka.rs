@@ -8,7 +8,9 @@ use super::text::secret;
 pub(super) fn options(kafka: &Kafka) -> Result<Vec<(String, String)>, Vec<String>> {
     let mut reasons = Vec::new();
     if kafka.brokers.is_empty() {
-        reasons.push("no brokers: add `kafka: {brokers: [127.0.0.1:9092]}`".to_owned());
+        reasons.push(
+            "no brokers: Arroyo reads Kafka; add `kafka: {brokers: [127.0.0.1:9092]}`".to_owned(),
+        );
     }
     let mut options = vec![("bootstrap_servers".to_owned(), kafka.brokers.join(","))];
     let mut plain = Vec::new();

@@ -62,7 +62,11 @@ export function stages(status) {
     return cell;
   });
   keep(by("stages"), status.stages, (s) => s.name, row, (element, stage) => {
-    const latency = (q) => (stage.latency_ms ? duration(stage.latency_ms[q]) : "–");
+    const latency = (q) => {
+      const all = stage.latency_ms;
+      // Beyond the last bucket only that much is known.
+      return all ? `${all[q] >= all.bound ? ">" : ""}${duration(all[q])}` : "–";
+    };
     const mean = (spread, as) => (spread ? as(spread.mean) : "–");
     [stage.name, stage.state, rate(stage.rates.records_in), rate(stage.rates.records_out),
       `${bytes(stage.rates.bytes_in)}/s`, number(stage.records_in),
