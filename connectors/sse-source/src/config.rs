@@ -112,7 +112,7 @@ pub struct Dedupe {
 const LINGER: Duration = Duration::from_millis(50);
 /// A commit costs the same however few records are in it: at 50 events a second it is all that a
 /// pipeline costs.
-const LINGER_CALM: Duration = Duration::from_millis(90);
+const LINGER_CALM: Duration = Duration::from_millis(85);
 
 /// `batch:` of the section.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -125,7 +125,7 @@ pub struct Batching {
     /// How long records gather after a commit; `None` is 50 ms.
     #[serde(with = "humantime_serde")]
     pub linger: Option<Duration>,
-    /// The same of a calm stream, up to 320 events a second. `None` is `linger`, or 90 ms (at most
+    /// The same of a calm stream, up to 320 events a second. `None` is `linger`, or 85 ms (at most
     /// `linger_max`) where that is not given either.
     #[serde(with = "humantime_serde")]
     pub linger_calm: Option<Duration>,

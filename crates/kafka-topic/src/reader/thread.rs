@@ -221,7 +221,28 @@ impl Thread {
             due.into_iter().for_each(|partition| self.cut(partition));
             self.probe();
         }
+        self.cut_complete();
         self.cut_largest();
+    }
+
+    /// Hand out what nothing can follow for now: behind the last record there is at most the marker
+    /// of its transaction. Waiting for more would be in vain, and a wake-up.
+    fn cut_complete(&mut self) {
+        let open = self.lanes.iter().filter_map(|(partition, lane)| {
+            let lane = lane.as_ref()?;
+            lane.since()?;
+            let high = self.high_watermark(*partition)?;
+            (high - lane.next() <= 1).then_some(*partition)
+        });
+        let complete: Vec<i32> = open.collect();
+        complete
+            .into_iter()
+            .for_each(|partition| self.cut(partition));
+    }
+
+    /// As of the last fetch.
+    fn high_watermark(&self, partition: i32) -> Option<i64> {
+        native::cached_high_watermark(&self.consumer, &self.c_topic, partition)
     }
 
     /// Keep what all partitions gather within bounds.
@@ -341,8 +362,7 @@ impl Thread {
             return;
         };
         let next = lane.next();
-        if let Some(high) = native::cached_high_watermark(&self.consumer, &self.c_topic, partition)
-        {
+        if let Some(high) = self.high_watermark(partition) {
             self.config.stats.set_lag(partition, (high - next).max(0));
         }
         self.trouble = None;
