@@ -356,13 +356,16 @@ impl Session {
         let mut event = pin!(event);
         let messages = self.messages.clone();
         let mut free = self.free.clone();
+        let mut rested = false;
         loop {
             let full = self.outbox.is_full();
             let since = *free.borrow_and_update();
             if !full && self.pace.is_calm() {
-                if let Some(rest) = self.rest(since) {
+                // Never for longer at a time: a sink that is away must not keep the stream from
+                // filling the outbox.
+                if let Some(rest) = self.rest(since).filter(|_| !rested) {
                     tokio::select! {
-                        () = tokio::time::sleep_until(rest) => {}
+                        () = tokio::time::sleep_until(rest) => rested = true,
                         changed = free.changed(), if since.is_none() => {
                             changed.map_err(|_| Closed)?;
                         }
@@ -384,6 +387,7 @@ impl Session {
                 biased;
                 permit = messages.reserve(), if due => {
                     permit.map_err(|_| Closed)?.send(Message::Batch(self.cut()));
+                    rested = false;
                 }
                 output = &mut event, if !full => return Ok(output),
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)),

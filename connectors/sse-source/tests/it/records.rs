@@ -228,3 +228,26 @@ async fn a_calm_stream_is_read_in_one_go_and_a_burst_as_it_comes() {
     assert!(sizes[1..5].iter().all(|size| *size > 2), "{sizes:?}");
     assert!(sizes.contains(&1000), "{sizes:?}");
 }
+
+#[tokio::test]
+async fn a_calm_stream_is_read_to_its_end_while_the_sink_is_away() {
+    let mut reply = Reply::stream("");
+    reply.pause = std::time::Duration::from_millis(10);
+    reply.chunks = { 0..60 }
+        .map(|n| format!("data: {n}\n\n").into_bytes())
+        .collect();
+    let server = Server::start([reply, Reply::new("204 No Content")]).await;
+    let (mut source, _) = source(config(&server.url(), json!({})));
+    let topic = Topic::default();
+    pump(&mut source, &topic, Until::Holds(20)).await.unwrap();
+    // Nobody asks for a batch now.
+    let noticed = async {
+        while server.requests().len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(10);
+    tokio::time::timeout(patience, noticed).await.unwrap();
+    pump(&mut source, &topic, Until::End).await.unwrap();
+    assert_eq!(topic.len(), 60);
+}
