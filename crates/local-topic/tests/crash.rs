@@ -174,6 +174,10 @@ async fn check_in_use(dir: &Path, pid: u32) {
     assert!(text.contains(&format!("process {pid}:")), "{text}");
 }
 
+/// One test at a time starts processes: one that is just being started has, until it executes, a copy
+/// of whatever lock the other test holds.
+static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Run this binary as the [`child`] on `dir`.
 fn spawn(dir: &Path) -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
@@ -186,6 +190,7 @@ fn spawn(dir: &Path) -> std::process::Child {
 
 #[test]
 fn a_kill_while_the_directory_is_made_leaves_one_that_opens() {
+    let _alone = STARTING.blocking_lock();
     let temp = tempfile::tempdir().unwrap();
     let mut half_made = 0;
     for kill in 0..KILLS * 2 {
@@ -230,6 +235,7 @@ fn a_file_that_is_no_database_is_told_apart_from_a_full_disk() {
 
 #[tokio::test]
 async fn a_killed_process_leaves_effect_and_position_equal() {
+    let _alone = STARTING.lock().await;
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("data");
     let log = LocalLog::open(&dir).unwrap();
