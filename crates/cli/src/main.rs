@@ -107,9 +107,8 @@ fn runtime(verb: &args::Verb) -> std::io::Result<tokio::runtime::Runtime> {
         args::Verb::Up(_) | args::Verb::Stage(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     builder
-        .worker_threads(cores.clamp(2, 4))
+        .worker_threads(cores().clamp(2, 4))
         .enable_all()
         .build()
 }

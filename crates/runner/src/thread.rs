@@ -2,7 +2,7 @@
 //!
 //! A leg is one loop with a client or two beside it. On a thread of its own these hand over to each
 //! other without a system call; on workers that all legs share, each wake-up of one also wakes
-//! another worker that looks for work to steal, which at the live rate was half of a leg's CPU.
+//! another worker that looks for work to steal: half a percent of a core at the live rate.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

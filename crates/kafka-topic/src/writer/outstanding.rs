@@ -27,7 +27,7 @@ pub(super) struct NotCommitted {
 }
 
 /// Take reports, and whatever else the client has to say.
-pub(super) fn serve(producer: &BaseProducer<Context>) {
+fn serve(producer: &BaseProducer<Context>) {
     loop {
         let before = producer.in_flight_count();
         producer.poll(Duration::ZERO);
